@@ -1,0 +1,1 @@
+"""The intermediate representation: HLO as frozen dataclasses, with symbolic batch dimensions."""
