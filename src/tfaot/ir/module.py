@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tfaot.ir.attributes import NO_METADATA, Attributes, Constant, Metadata, Parameter
 from tfaot.ir.shapes import AnyShape, Shape, TupleShape
@@ -126,14 +126,15 @@ def map_called(attrs: Attributes, change: Callable[[Computation], Computation]) 
     """`attrs` with every called computation replaced by `change(computation)`."""
     if attrs is None or not called_computations(attrs):
         return attrs
-    new: dict[str, object] = {}
+    new: dict[str, Any] = {}
     for f in fields(attrs):
         value = getattr(attrs, f.name)
         if isinstance(value, Computation):
             new[f.name] = change(value)
         elif isinstance(value, tuple) and any(isinstance(v, Computation) for v in value):
             new[f.name] = tuple(change(v) for v in value)
-    return replace(attrs, **new)
+    result: Attributes = replace(attrs, **new)
+    return result
 
 
 def post_order(root: Instruction) -> Iterator[Instruction]:

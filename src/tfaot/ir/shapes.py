@@ -67,13 +67,15 @@ def dim_at(dim: Dim, batch: int) -> int:
 
 def product(dims: tuple[Dim, ...]) -> Dim:
     """The product of `dims`, of which at most one may depend on B (else TypeError)."""
-    result: Dim = 1
+    fixed, symbolic = 1, None
     for dim in dims:
-        if isinstance(result, int) or isinstance(dim, int):
-            result = result * dim
+        if isinstance(dim, int):
+            fixed *= dim
+        elif symbolic is None:
+            symbolic = dim
         else:
             raise TypeError("product of two batch-dependent dimensions is not affine")
-    return result
+    return fixed if symbolic is None else symbolic * fixed
 
 
 @dataclass(frozen=True)
