@@ -120,4 +120,4 @@ _NUMPY: dict[DType, np.dtype[Any]] = {
     DType.C64: np.dtype(np.complex64),
     DType.C128: np.dtype(np.complex128),
 }
-_FROM_NUMPY: dict[DType, np.dtype[Any]] = {v: k for k, v in _NUMPY.items()}
+_FROM_NUMPY: dict[np.dtype[Any], DType] = {v: k for k, v in _NUMPY.items()}
