@@ -1,0 +1,118 @@
+"""Options of one compilation, as the command line and `tfaot.compile` gather them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Union
+
+from tfaot.errors import UsageError
+
+DEFAULT_TARGET = "x86-64-v3"
+DEFAULT_NAMESPACE = "tfaot_model"
+EMIT_KINDS = ("asm", "hlo", "ll")
+
+SetValue = Union[bool, int, float, str, tuple["SetValue", ...]]
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What to compile and how; every field is one option of `tfaot compile`.
+
+    Attributes:
+        output_dir: folder that receives NAME.h, NAME.o and NAME.json.
+        name: C identifier that all symbols and files are named by; None takes the model's own.
+        signature: key of the SavedModel signature; None takes `serving_default` or the only one.
+        inputs: names of the graph's inputs, in order; empty lets the frontend find them.
+        outputs: names of the graph's outputs, in order; empty lets the frontend find them.
+        input_shapes: for inputs with unknown axes, sizes per axis; None is the batch axis.
+        set_values: placeholders of frozen graphs that are fixed to a value.
+        custom_objects: Keras custom objects (layers, functions) by name.
+        target: `native`, an x86-64 level or an LLVM cpu name.
+        batch_sizes: static batch sizes, ascending, for models without a symbolic form.
+        namespace: C++ namespace of the generated class (`a::b` nests).
+        xla_flags: flags added to XLA_FLAGS in the lowering.
+        tf_xla_flags: flags added to TF_XLA_FLAGS in the lowering.
+        emit: intermediate files to write next to the artifact, of `EMIT_KINDS`.
+        verify: whether the result is verified against TensorFlow and the float64 interpreter.
+        model_version: version of the model, for the manifest (from a configuration file).
+        description: one line about the model, for the manifest.
+        author: who made the model, for the manifest.
+    """
+
+    output_dir: Path
+    name: str | None = None
+    signature: str | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    input_shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    set_values: Mapping[str, SetValue] = field(default_factory=dict)
+    custom_objects: Mapping[str, object] = field(default_factory=dict)
+    target: str = DEFAULT_TARGET
+    batch_sizes: tuple[int, ...] = ()
+    namespace: str = DEFAULT_NAMESPACE
+    xla_flags: tuple[str, ...] = ()
+    tf_xla_flags: tuple[str, ...] = ()
+    emit: tuple[str, ...] = ()
+    verify: bool = True
+    model_version: str | None = None
+    description: str | None = None
+    author: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the model; UsageError names the option."""
+        if self.name is not None:
+            check_name(self.name)
+        check_namespace(self.namespace)
+        if not self.target.strip():
+            raise UsageError("--target is empty: give 'native', x86-64-v2/v3/v4 or an LLVM cpu")
+        for size in self.batch_sizes:
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise UsageError(f"--batch-sizes: {size!r} is not a positive integer")
+        if tuple(sorted(set(self.batch_sizes))) != self.batch_sizes:
+            object.__setattr__(self, "batch_sizes", tuple(sorted(set(self.batch_sizes))))
+        for kind in self.emit:
+            if kind not in EMIT_KINDS:
+                known = ", ".join(EMIT_KINDS)
+                raise UsageError(f"--emit: '{kind}' is not known, choose from {known}")
+
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z", re.ASCII)
+
+# Words of C11, C++20 and their alternative tokens, and macros that common compilers predefine.
+RESERVED_WORDS = frozenset(
+    """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
+    char32_t class compl concept const consteval constexpr constinit const_cast continue co_await
+    co_return co_yield decltype default delete do double dynamic_cast else enum explicit export
+    extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq
+    nullptr operator or or_eq private protected public register reinterpret_cast requires restrict
+    return short signed sizeof static static_assert static_cast struct switch template this
+    thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned using
+    virtual void volatile wchar_t while xor xor_eq linux unix near far min max errno assert std main
+    NULL EOF I INFINITY NAN TRUE FALSE DOMAIN OVERFLOW UNDERFLOW stdin stdout stderr complex
+    imaginary noreturn
+    """.split()
+)
+
+
+def check_name(name: str) -> str:
+    """`name` if it can name a C function and a C++ class; UsageError otherwise."""
+    if not _IDENTIFIER.match(name) or "__" in name:
+        raise UsageError(
+            f"name '{name}' is no C identifier: use letters, digits and single underscores, "
+            "beginning with a letter (--name)"
+        )
+    if name in RESERVED_WORDS:
+        raise UsageError(f"name '{name}' is a reserved word of C or C++: choose another (--name)")
+    return name
+
+
+def check_namespace(namespace: str) -> str:
+    """`namespace` if it is one or more C++ identifiers joined by `::`; UsageError otherwise."""
+    for part in namespace.split("::"):
+        if not _IDENTIFIER.match(part) or "__" in part or part in RESERVED_WORDS:
+            raise UsageError(f"namespace '{namespace}' is not a C++ namespace (such as a::b)")
+    return namespace
