@@ -1,0 +1,367 @@
+"""The manifest: one typed description of an artifact, stored as NAME.json.
+
+Header, introspection data, wrappers and the loader are all made from it. Reading is strict: an
+unknown, missing or ill-typed field is an ArtifactError. Writing is deterministic: sorted keys, no
+dates, no absolute paths. Only the standard library is needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, Union
+
+from tfaot.errors import ArtifactError
+from tfaot.options import DEFAULT_NAMESPACE
+from tfaot.packaging.dtypes import CTYPES, CType
+from tfaot.packaging.names import unique_c_names
+
+if TYPE_CHECKING:
+    from tfaot.signature import Signature, TensorSpec
+
+FORMAT_VERSION = 1
+WORKSPACE_ALIGNMENT = 64
+BATCH_KINDS = ("none", "static", "symbolic")
+
+Json = Union[None, bool, int, float, str, list["Json"], dict[str, "Json"]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AffineDim:
+    """A dimension of size `scale * batch + offset`, scale not 0."""
+
+    scale: int
+    offset: int = 0
+
+
+Dim = Union[int, AffineDim]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output: the user's name, a C identifier, HLO type name and dimensions."""
+
+    name: str
+    c_name: str
+    dtype: str
+    dims: tuple[Dim, ...]
+
+    @property
+    def ctype(self) -> CType:
+        """The element type as C sees it."""
+        return CTYPES[self.dtype]
+
+    def shape(self, batch: int) -> tuple[int, ...]:
+        """The sizes for one batch size (a negative one means that the batch is too small)."""
+        return tuple(d if isinstance(d, int) else d.scale * batch + d.offset for d in self.dims)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How the model meets its batch axis.
+
+    Attributes:
+        kind: `symbolic` (any n), `static` (compiled for `sizes`, composed to any n where rows are
+            independent) or `none` (no batch axis; the batch argument is ignored, pass 1).
+        sizes: the static sizes, ascending.
+        rows_independent: whether a row's result depends on that row alone.
+        reason: why rows are not independent, or why there is no symbolic form.
+    """
+
+    kind: str = "symbolic"
+    sizes: tuple[int, ...] = ()
+    rows_independent: bool = True
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Scratch memory of one call: constant bytes, or None where it grows with the batch size."""
+
+    bytes: int | None
+    alignment: int = WORKSPACE_ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One generated kernel: name, kind (`dense`, `elementwise`, ...), the layers it evaluates."""
+
+    name: str
+    kind: str
+    layers: tuple[str, ...] = ()
+    details: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Machine the object is for: LLVM triple, cpu, and the LLVM features that it needs."""
+
+    triple: str
+    cpu: str
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ObjectFile:
+    """The object beside the manifest: its file name and the SHA-256 of its bytes in hex."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """The object's three global functions."""
+
+    run: str
+    workspace_bytes: str
+    info: str
+
+    @classmethod
+    def of(cls, name: str) -> Symbols:
+        """The symbols of the model called `name`."""
+        return cls(f"{name}_run", f"{name}_workspace_bytes", f"{name}_info")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the model came from.
+
+    Attributes:
+        kind: `saved_model`, `keras`, `h5`, `graph_def`, `function` ...
+        digest: SHA-256 in hex of the model's files (or of its lowered HLO).
+        signature: the signature key, where it has one.
+        version: the user's version of the model.
+        description: one line about the model.
+        author: who made it.
+    """
+
+    kind: str
+    digest: str = ""
+    signature: str | None = None
+    version: str | None = None
+    description: str | None = None
+    author: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The artifact.
+
+    `weights_bytes` is the size of the read-only weight blob, `parameter_bytes` that of the model's
+    own parameters, `code_bytes` that of the machine code. `versions` maps tool to version (`tfaot`,
+    `llvm`, `tensorflow`). `verification` is the report, None where it was left out.
+    """
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batch: Batch
+    workspace: Workspace
+    weights_bytes: int
+    parameter_bytes: int
+    code_bytes: int
+    target: Target
+    object: ObjectFile
+    symbols: Symbols
+    source: Source
+    kernels: tuple[Kernel, ...] = ()
+    namespace: str = DEFAULT_NAMESPACE
+    verification: dict[str, Json] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Inputs, then outputs: the order of the pointers that `run` takes."""
+        return (*self.inputs, *self.outputs)
+
+    def to_json(self) -> str:
+        """Deterministic JSON text, ended by a newline."""
+        return json.dumps(_plain(self), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+
+def tensors_of(signature: Signature) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Inputs and outputs of a manifest, with C names unique over both."""
+    c_names = unique_c_names(s.name for s in (*signature.inputs, *signature.outputs))
+    count = len(signature.inputs)
+    return (
+        _tensors(signature.inputs, c_names[:count]),
+        _tensors(signature.outputs, c_names[count:]),
+    )
+
+
+def _tensors(specs: Iterable[TensorSpec], c_names: Iterable[str]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(
+            spec.name,
+            c_name,
+            spec.dtype.value,
+            tuple(d if isinstance(d, int) else AffineDim(d.scale, d.offset) for d in spec.dims),
+        )
+        for spec, c_name in zip(specs, c_names, strict=True)
+    )
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """The manifest in the file `path`; ArtifactError where it is missing, corrupt or newer."""
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except IsADirectoryError:
+        raise ArtifactError(f"'{path}' is a folder: give the NAME.json inside it") from None
+    except FileNotFoundError:
+        raise ArtifactError(f"there is no manifest '{path}': compile the model first") from None
+    except OSError as error:
+        raise ArtifactError(f"can't read manifest '{path}': {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ArtifactError(f"'{path}' is no manifest: it is not UTF-8 text") from None
+    try:
+        return parse_manifest(text)
+    except ArtifactError as error:
+        raise ArtifactError(f"manifest '{path}': {error}") from None
+
+
+def parse_manifest(text: str) -> Manifest:
+    """The manifest written as `text`; ArtifactError names the field that is wrong."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"corrupt, not JSON ({error}): compile the model again") from None
+    if not isinstance(data, dict) or "format_version" not in data:
+        raise ArtifactError("no manifest of tfaot: it has no format_version")
+    version = data["format_version"]
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ArtifactError(
+            f"format {version} is newer than this tfaot reads ({FORMAT_VERSION}): update tfaot"
+        )
+    manifest = _decode(Manifest, data, "")
+    _check(manifest)
+    return manifest
+
+
+def _plain(value: Any) -> Any:
+    """JSON values of dataclasses, tuples and dicts, recursively."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    """`value` of parsed JSON as an instance of the annotation `kind`, or ArtifactError."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _decode_dataclass(kind, value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind == Json or isinstance(kind, typing.ForwardRef):
+        return value
+    if origin is Union or origin is types.UnionType:
+        return _decode_union(arguments, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_decode(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {k: _decode(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    wanted = {tuple: "list", dict: "object"}.get(origin, getattr(kind, "__name__", str(kind)))
+    raise ArtifactError(f"field '{where}' is corrupt: expected {wanted}, got {_shorten(value)}")
+
+
+def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        fits = isinstance(value, dict) if not _is_plain(option) else type(value) is option
+        if fits:
+            return _decode(option, value, where)
+    wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
+    raise ArtifactError(f"field '{where}' is corrupt: expected {wanted}, got {_shorten(value)}")
+
+
+def _is_plain(kind: Any) -> bool:
+    return kind in (int, float, str, bool, type(None))
+
+
+def _decode_dataclass(kind: type[Any], value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ArtifactError(f"field '{where}' is corrupt: expected object, got {_shorten(value)}")
+    hints = typing.get_type_hints(kind, vars(sys.modules[__name__]))
+    prefix = f"{where}." if where else ""
+    for key in sorted(value.keys() - hints.keys()):
+        raise ArtifactError(f"unknown field '{prefix}{key}'")
+    arguments = {}
+    for f in dataclasses.fields(kind):
+        if f.name not in value:
+            raise ArtifactError(f"field '{prefix}{f.name}' is missing")
+        arguments[f.name] = _decode(hints[f.name], value[f.name], f"{prefix}{f.name}")
+    return kind(**arguments)
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+_C_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_FILE_NAME = re.compile(r"[^/\\\0]+\Z")
+_LARGEST = 2**48  # more elements than an address space holds; keeps products within int64
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise ArtifactError for values that no artifact can have."""
+
+    def demand(condition: object, where: str, problem: str) -> None:
+        if not condition:
+            raise ArtifactError(f"field '{where}' is corrupt: {problem}")
+
+    demand(_C_NAME.match(manifest.name), "name", "no C identifier")
+    for key, symbol in vars(manifest.symbols).items():
+        demand(_C_NAME.match(symbol), f"symbols.{key}", "no C identifier")
+    demand(manifest.batch.kind in BATCH_KINDS, "batch.kind", f"not one of {', '.join(BATCH_KINDS)}")
+    demand(
+        bool(manifest.batch.sizes) == (manifest.batch.kind == "static"),
+        "batch.sizes",
+        "static models alone have sizes",
+    )
+    demand(all(s >= 1 for s in manifest.batch.sizes), "batch.sizes", "sizes must be positive")
+    demand(manifest.workspace.alignment == WORKSPACE_ALIGNMENT, "workspace.alignment", "not 64")
+    for key in ("weights_bytes", "parameter_bytes", "code_bytes"):
+        demand(0 <= getattr(manifest, key) < _LARGEST, key, "not a size")
+    size = manifest.workspace.bytes
+    demand(size is None or 0 <= size < _LARGEST, "workspace.bytes", "not a size")
+    name = manifest.object.file
+    demand(_FILE_NAME.match(name) and name not in {".", ".."}, "object.file", "no file name")
+    demand(re.match(r"[0-9a-f]{64}\Z", manifest.object.sha256), "object.sha256", "no SHA-256")
+    demand(manifest.outputs, "outputs", "there are none")
+    for kind, tensors in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+        names = [t.name for t in tensors]
+        demand(len(set(names)) == len(names), kind, "two tensors have one name")
+        for i, tensor in enumerate(tensors):
+            where = f"{kind}[{i}]"
+            demand(_C_NAME.match(tensor.c_name), f"{where}.c_name", "no C identifier")
+            demand(tensor.dtype in CTYPES, f"{where}.dtype", f"unknown type '{tensor.dtype}'")
+            _check_dims(tensor.dims, f"{where}.dims", manifest.batch.kind != "none", demand)
+
+
+def _check_dims(dims: tuple[Dim, ...], where: str, has_batch: bool, demand: Any) -> None:
+    bound = 1
+    for dim in dims:
+        if isinstance(dim, AffineDim):
+            demand(has_batch, where, "a model without batch axis has fixed sizes")
+            demand(dim.scale, where, "scale is 0")
+            bound *= abs(dim.scale) + abs(dim.offset)
+        else:
+            demand(dim >= 0, where, "negative size")
+            bound *= max(dim, 1)
+    demand(bound < _LARGEST, where, "sizes overflow")
