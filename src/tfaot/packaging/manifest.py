@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import sys
 import types
@@ -30,7 +31,7 @@ FORMAT_VERSION = 1
 WORKSPACE_ALIGNMENT = 64
 BATCH_KINDS = ("none", "static", "symbolic")
 
-Json = Union[None, bool, int, float, str, list["Json"], dict[str, "Json"]]
+Json = Any  # None, bool, int, float, str, lists and dicts of them
 T = TypeVar("T")
 
 
@@ -243,7 +244,7 @@ def parse_manifest(text: str) -> Manifest:
         raise ArtifactError(
             f"format {version} is newer than this tfaot reads ({FORMAT_VERSION}): update tfaot"
         )
-    manifest = _decode(Manifest, data, "")
+    manifest: Manifest = _decode(Manifest, data, "")
     _check(manifest)
     return manifest
 
@@ -256,6 +257,8 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no infinities
     return value
 
 
@@ -264,7 +267,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _decode_dataclass(kind, value, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind == Json or isinstance(kind, typing.ForwardRef):
+    if kind is Any:
         return value
     if origin is Union or origin is types.UnionType:
         return _decode_union(arguments, value, where)
