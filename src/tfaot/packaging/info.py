@@ -1,0 +1,164 @@
+"""LLVM IR of an artifact's introspection data: NAME_info and the constants it returns.
+
+Input: a manifest. Output: IR text whose layout is that of `struct tfaot_model_info` in
+`templates/abi.h`; the tests compare the two through a C program.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tfaot.errors import ArtifactError
+from tfaot.packaging.elf import ElfObject
+from tfaot.packaging.manifest import Dim, Manifest, Tensor
+
+ABI_VERSION = 1
+BATCH_KIND_CODES = {"none": 0, "static": 1, "symbolic": 2}
+
+_DIM = "{ i64, i64 }"
+_TENSOR = "{ ptr, ptr, i32, i32, ptr }"
+# Order and types of struct tfaot_model_info.
+_MODEL_FIELDS = (
+    ["i32"] * 2
+    + ["ptr"] * 11
+    + ["i32"] * 2
+    + ["ptr"] * 2
+    + ["i32"] * 2
+    + ["i64", "ptr"]
+    + ["i64"] * 5
+)
+_FIELD_BYTES = {"i32": 4, "i64": 8, "ptr": 8}
+MODEL_INFO_BYTES = sum(_FIELD_BYTES[f] for f in _MODEL_FIELDS)
+CODE_BYTES_OFFSET = MODEL_INFO_BYTES - 8
+
+
+def record_symbol(name: str) -> str:
+    """The local symbol of the model's `struct tfaot_model_info`."""
+    return f"{name}_info_record"
+
+
+def info_ir(manifest: Manifest) -> str:
+    """IR text (opaque pointers) that defines `@NAME_info`; nothing else in it is global.
+
+    `code_bytes` is known only once the object exists: pass 0 and call `set_code_bytes` then.
+    """
+    return _InfoWriter(manifest).text()
+
+
+class _InfoWriter:
+    """Collects the private constants of one model."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._prefix = manifest.name
+        self._lines: list[str] = []
+        self._strings: dict[str, str] = {}
+
+    def text(self) -> str:
+        m = self._manifest
+        versions, source = m.versions, m.source
+        strings = (
+            m.name,
+            source.version or "",
+            source.description or "",
+            source.author or "",
+            source.digest,
+            versions.get("tfaot", ""),
+            versions.get("llvm", ""),
+            versions.get("tensorflow", ""),
+            m.target.triple,
+            m.target.cpu,
+            ",".join(m.target.features),
+        )
+        values = [
+            str(ABI_VERSION),
+            str(MODEL_INFO_BYTES),
+            *(self._string(s) for s in strings),
+            str(len(m.inputs)),
+            str(len(m.outputs)),
+            self._tensors(m.inputs, "inputs"),
+            self._tensors(m.outputs, "outputs"),
+            str(BATCH_KIND_CODES[m.batch.kind]),
+            str(int(m.batch.rows_independent)),
+            str(len(m.batch.sizes)),
+            self._array("batch_sizes", "i64", [f"i64 {s}" for s in m.batch.sizes]),
+            str(-1 if m.workspace.bytes is None else m.workspace.bytes),
+            str(m.workspace.alignment),
+            str(m.weights_bytes),
+            str(m.parameter_bytes),
+            str(m.code_bytes),
+        ]
+        fields = ", ".join(f"{t} {v}" for t, v in zip(_MODEL_FIELDS, values, strict=True))
+        record = f"@{record_symbol(m.name)}"
+        # `internal`, not `private`: set_code_bytes finds the record by its local symbol.
+        self._lines.append(
+            f"{record} = internal constant {{ {', '.join(_MODEL_FIELDS)} }} {{ {fields} }}, align 8"
+        )
+        self._lines.append(
+            f"define noundef nonnull ptr @{m.symbols.info}() "
+            "mustprogress nofree norecurse nosync nounwind willreturn memory(none) "
+            f"{{\n  ret ptr {record}\n}}"
+        )
+        return "\n".join(self._lines) + "\n"
+
+    def _string(self, value: str) -> str:
+        if value not in self._strings:
+            symbol = f"@{self._prefix}_info.s{len(self._strings)}"
+            data = value.encode("utf-8").replace(b"\0", b"") + b"\0"
+            plain = "".join(
+                chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data
+            )
+            self._lines.append(
+                f'{symbol} = private unnamed_addr constant [{len(data)} x i8] c"{plain}", align 1'
+            )
+            self._strings[value] = symbol
+        return self._strings[value]
+
+    def _array(self, key: str, kind: str, values: Sequence[str]) -> str:
+        if not values:
+            return "null"
+        symbol = f"@{self._prefix}_info.{key}"
+        self._lines.append(
+            f"{symbol} = private constant [{len(values)} x {kind}] [ {', '.join(values)} ], align 8"
+        )
+        return symbol
+
+    def _tensors(self, tensors: Sequence[Tensor], key: str) -> str:
+        values = []
+        for i, tensor in enumerate(tensors):
+            dims = [f"{_DIM} {_dim(d)}" for d in tensor.dims]
+            fields = (
+                f"ptr {self._string(tensor.name)}, ptr {self._string(tensor.c_name)}, "
+                f"i32 {tensor.ctype.code}, i32 {len(dims)}, "
+                f"ptr {self._array(f'{key}.{i}', _DIM, dims)}"
+            )
+            values.append(f"{_TENSOR} {{ {fields} }}")
+        return self._array(key, _TENSOR, values)
+
+
+def _dim(dim: Dim) -> str:
+    scale, offset = (0, dim) if isinstance(dim, int) else (dim.scale, dim.offset)
+    return f"{{ i64 {scale}, i64 {offset} }}"
+
+
+def set_code_bytes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
+    """Object and manifest with the number of bytes of machine code filled in.
+
+    Args:
+        data: the ELF object that holds `info_ir(manifest)`.
+        manifest: its manifest so far.
+
+    Raises:
+        ArtifactError: the object has no introspection record.
+    """
+    elf = ElfObject(data)
+    wanted = record_symbol(manifest.name)
+    found = [s for s in elf.symbols if s.name == wanted and 0 < s.section < len(elf.sections)]
+    if not found:
+        raise ArtifactError(f"the object has no symbol '{wanted}'")
+    place = elf.sections[found[0].section].offset + found[0].value + CODE_BYTES_OFFSET
+    changed = bytearray(data)
+    struct.pack_into("<q", changed, place, elf.code_bytes)
+    return bytes(changed), replace(manifest, code_bytes=elf.code_bytes)

@@ -1,0 +1,122 @@
+#ifndef TFAOT_ABI_VERSION
+#define TFAOT_ABI_VERSION 1
+/*
+ * Types shared by all models that tfaot compiled, version 1. Structures only ever grow at their
+ * end, and then the version grows too; struct_bytes tells how much of one is there.
+ */
+
+/* Element types without a counterpart in every C and C++: their bits in memory. */
+typedef uint8_t tfaot_bool;      /* 0 or 1 */
+typedef uint8_t tfaot_float8;    /* 8-bit float of either kind */
+typedef uint16_t tfaot_float16;  /* IEEE 754 binary16 */
+typedef uint16_t tfaot_bfloat16; /* the upper half of a binary32 */
+typedef struct tfaot_complex64 {
+  float re, im; /* laid out as float _Complex and std::complex<float> */
+} tfaot_complex64;
+typedef struct tfaot_complex128 {
+  double re, im; /* laid out as double _Complex and std::complex<double> */
+} tfaot_complex128;
+
+/* Element types; 4-bit integers take a byte each. */
+enum tfaot_dtype {
+  TFAOT_PRED = 1,
+  TFAOT_S4 = 2,
+  TFAOT_S8 = 3,
+  TFAOT_S16 = 4,
+  TFAOT_S32 = 5,
+  TFAOT_S64 = 6,
+  TFAOT_U4 = 7,
+  TFAOT_U8 = 8,
+  TFAOT_U16 = 9,
+  TFAOT_U32 = 10,
+  TFAOT_U64 = 11,
+  TFAOT_F8E4M3FN = 12,
+  TFAOT_F8E5M2 = 13,
+  TFAOT_F16 = 14,
+  TFAOT_BF16 = 15,
+  TFAOT_F32 = 16,
+  TFAOT_F64 = 17,
+  TFAOT_C64 = 18,
+  TFAOT_C128 = 19
+};
+
+/* What a run returns. Buffers are written only where it is TFAOT_OK. */
+enum tfaot_status {
+  TFAOT_OK = 0,
+  TFAOT_NEGATIVE_BATCH = 1,
+  TFAOT_NULL_POINTER = 2,
+  TFAOT_MISALIGNED_WORKSPACE = 3,
+  TFAOT_BATCH_TOO_LARGE = 4,
+  TFAOT_UNSUPPORTED_BATCH = 5, /* compiled for fixed batch sizes only, and this is none of them */
+  TFAOT_OUT_OF_MEMORY = 6,     /* the C++ class alone, where it allocates the workspace itself */
+  TFAOT_SIZE_MISMATCH = 7      /* the C++ class alone, where it takes vectors or spans */
+};
+
+static inline const char *tfaot_status_string(int status) {
+  switch (status) {
+    case TFAOT_OK: return "ok";
+    case TFAOT_NEGATIVE_BATCH: return "negative batch size";
+    case TFAOT_NULL_POINTER: return "null pointer";
+    case TFAOT_MISALIGNED_WORKSPACE: return "workspace is not aligned to 64 bytes";
+    case TFAOT_BATCH_TOO_LARGE: return "batch size is too large";
+    case TFAOT_UNSUPPORTED_BATCH: return "batch size is none of those compiled for";
+    case TFAOT_OUT_OF_MEMORY: return "out of memory";
+    case TFAOT_SIZE_MISMATCH: return "buffer has the wrong number of elements";
+    default: return "unknown status";
+  }
+}
+
+/* How a model meets its batch axis. */
+enum tfaot_batch_kind {
+  TFAOT_BATCH_NONE = 0,    /* no batch axis: the batch argument is ignored, pass 1 */
+  TFAOT_BATCH_STATIC = 1,  /* compiled for some sizes, composed to others where rows allow */
+  TFAOT_BATCH_SYMBOLIC = 2 /* any size */
+};
+
+/* A dimension of size scale * batch + offset; scale is 0 for a fixed size. */
+struct tfaot_dim {
+  int64_t scale;
+  int64_t offset;
+};
+
+/* One input or output. */
+struct tfaot_tensor_info {
+  const char *name;   /* the model's own name for it, UTF-8 */
+  const char *c_name; /* its name in this header */
+  int32_t dtype;      /* enum tfaot_dtype */
+  int32_t rank;
+  const struct tfaot_dim *dims; /* rank of them, outermost first; NULL for rank 0 */
+};
+
+/* A model. Strings are UTF-8, never NULL, empty where unknown; arrays are NULL where empty. */
+struct tfaot_model_info {
+  uint32_t abi_version;  /* TFAOT_ABI_VERSION of the object */
+  uint32_t struct_bytes; /* sizeof(struct tfaot_model_info) of the object */
+  const char *name;
+  const char *model_version;
+  const char *description;
+  const char *author;
+  const char *source_digest; /* SHA-256 of the model compiled, in hex */
+  const char *tfaot_version;
+  const char *llvm_version;
+  const char *tensorflow_version;
+  const char *target_triple;
+  const char *target_cpu;
+  const char *target_features; /* LLVM features, separated by commas */
+  int32_t num_inputs;
+  int32_t num_outputs;
+  const struct tfaot_tensor_info *inputs;
+  const struct tfaot_tensor_info *outputs;
+  int32_t batch_kind; /* enum tfaot_batch_kind */
+  int32_t rows_independent;
+  int64_t num_batch_sizes; /* TFAOT_BATCH_STATIC alone */
+  const int64_t *batch_sizes;
+  int64_t workspace_bytes; /* -1 where it grows with the batch size */
+  int64_t workspace_alignment;
+  int64_t weights_bytes;
+  int64_t parameter_bytes;
+  int64_t code_bytes;
+};
+#elif TFAOT_ABI_VERSION < 1
+#error "include the header of the model that the newest tfaot compiled first"
+#endif
