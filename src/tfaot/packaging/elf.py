@@ -76,10 +76,11 @@ class ElfObject:
         """Parse headers, sections and symbols; ArtifactError where they are malformed."""
         self.data = memoryview(data)
         header = self._unpack(_HEADER, 0, "header")
-        identification, kind, machine = header[0], header[1], header[2]
+        kind, machine = header[1], header[2]
+        identification = bytes(self.data[:6])
         if identification[:4] != b"\x7fELF":
             raise ArtifactError("not an ELF object")
-        if identification[4:6] != b"\x02\x01" or kind != 1:
+        if identification[4:] != b"\x02\x01" or kind != 1:
             raise ArtifactError("not a 64-bit little-endian relocatable object")
         self.machine = int(machine)
         self.sections = self._read_sections(header[6], header[11], header[12], header[13])

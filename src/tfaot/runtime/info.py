@@ -1,0 +1,128 @@
+"""The introspection data in a loaded object, and whether it agrees with the manifest.
+
+The structures mirror `packaging/templates/abi.h`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+from tfaot.errors import ArtifactError
+from tfaot.packaging.info import ABI_VERSION, BATCH_KIND_CODES
+from tfaot.packaging.manifest import Manifest, Tensor
+
+_STRINGS = (
+    "name",
+    "model_version",
+    "description",
+    "author",
+    "source_digest",
+    "tfaot_version",
+    "llvm_version",
+    "tensorflow_version",
+    "target_triple",
+    "target_cpu",
+    "target_features",
+)
+_SIZES = (
+    "workspace_bytes",
+    "workspace_alignment",
+    "weights_bytes",
+    "parameter_bytes",
+    "code_bytes",
+)
+
+
+class _Dim(ctypes.Structure):
+    _fields_ = (("scale", ctypes.c_int64), ("offset", ctypes.c_int64))
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("c_name", ctypes.c_char_p),
+        ("dtype", ctypes.c_int32),
+        ("rank", ctypes.c_int32),
+        ("dims", ctypes.POINTER(_Dim)),
+    )
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        ("abi_version", ctypes.c_uint32),
+        ("struct_bytes", ctypes.c_uint32),
+        *((name, ctypes.c_char_p) for name in _STRINGS),
+        ("num_inputs", ctypes.c_int32),
+        ("num_outputs", ctypes.c_int32),
+        ("inputs", ctypes.POINTER(_Tensor)),
+        ("outputs", ctypes.POINTER(_Tensor)),
+        ("batch_kind", ctypes.c_int32),
+        ("rows_independent", ctypes.c_int32),
+        ("num_batch_sizes", ctypes.c_int64),
+        ("batch_sizes", ctypes.POINTER(ctypes.c_int64)),
+        *((name, ctypes.c_int64) for name in _SIZES),
+    )
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What `NAME_info()` returns: strings and sizes; shapes are `Model.inputs` and `outputs`."""
+
+    abi_version: int
+    strings: dict[str, str]
+    sizes: dict[str, int]
+
+
+def read_info(address: int, manifest: Manifest) -> ModelInfo:
+    """The data that the function at `address` returns.
+
+    Buffers are allocated by the manifest's shapes, so a manifest that differs from the object is
+    an ArtifactError.
+    """
+    function = ctypes.CFUNCTYPE(ctypes.POINTER(_Model))(address)
+    record = function().contents
+    if record.abi_version != ABI_VERSION or record.struct_bytes < ctypes.sizeof(_Model):
+        raise ArtifactError(
+            f"the object has ABI version {record.abi_version}, this tfaot reads {ABI_VERSION}: "
+            "compile the model again"
+        )
+    strings = {key: getattr(record, key).decode("utf-8", "replace") for key in _STRINGS}
+    sizes = {key: int(getattr(record, key)) for key in _SIZES}
+    sizes_wanted = {
+        "workspace_bytes": -1 if manifest.workspace.bytes is None else manifest.workspace.bytes,
+        "workspace_alignment": manifest.workspace.alignment,
+        "weights_bytes": manifest.weights_bytes,
+        "parameter_bytes": manifest.parameter_bytes,
+        "code_bytes": manifest.code_bytes,
+    }
+    same = (
+        strings["name"] == manifest.name
+        and sizes == sizes_wanted
+        and record.batch_kind == BATCH_KIND_CODES[manifest.batch.kind]
+        and bool(record.rows_independent) == manifest.batch.rows_independent
+        and tuple(record.batch_sizes[: record.num_batch_sizes]) == manifest.batch.sizes
+        and _same_tensors(record.inputs, record.num_inputs, manifest.inputs)
+        and _same_tensors(record.outputs, record.num_outputs, manifest.outputs)
+    )
+    if not same:
+        raise ArtifactError(
+            f"manifest and object of '{manifest.name}' disagree: compile the model again"
+        )
+    return ModelInfo(int(record.abi_version), strings, sizes)
+
+
+def _same_tensors(
+    records: ctypes._Pointer[_Tensor], count: int, tensors: tuple[Tensor, ...]
+) -> bool:
+    if count != len(tensors):
+        return False
+    for i, tensor in enumerate(tensors):
+        record = records[i]
+        dims = tuple((d.scale, d.offset) for d in record.dims[: record.rank])
+        wanted = tuple((0, d) if isinstance(d, int) else (d.scale, d.offset) for d in tensor.dims)
+        if record.name != tensor.name.replace("\0", "").encode("utf-8") or dims != wanted:
+            return False
+        if record.dtype != tensor.ctype.code:
+            return False
+    return True
