@@ -329,8 +329,7 @@ def _check(manifest: Manifest) -> None:
             raise ArtifactError(f"field '{where}' is corrupt: {problem}")
 
     demand(_C_NAME.match(manifest.name), "name", "no C identifier")
-    for key, symbol in vars(manifest.symbols).items():
-        demand(_C_NAME.match(symbol), f"symbols.{key}", "no C identifier")
+    demand(manifest.symbols == Symbols.of(manifest.name), "symbols", "not those of the name")
     demand(manifest.batch.kind in BATCH_KINDS, "batch.kind", f"not one of {', '.join(BATCH_KINDS)}")
     demand(
         bool(manifest.batch.sizes) == (manifest.batch.kind == "static"),

@@ -27,7 +27,8 @@ def numpy_dtype(tensor: Tensor) -> np.dtype[Any]:
         import ml_dtypes
     except ImportError:
         return np.dtype(ctype.bits)
-    return np.dtype(getattr(ml_dtypes, ctype.numpy))
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, ctype.numpy))
+    return dtype
 
 
 def describe(tensor: Tensor) -> str:
