@@ -1,0 +1,92 @@
+"""The worker's environment: XLA's flags are read once, when TensorFlow is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tfaot.errors import UsageError
+
+DISABLED_PASSES = (
+    "fusion",
+    "cpu-instruction-fusion",
+    "cpu-multi-output-fusion",
+    "cpu-parallel-task-assigner",
+    "constant_folding",
+)
+"""XLA's backend passes: fusion is our own; folding would hide what depends on the batch size."""
+
+_OWN_FLAGS = (
+    "--xla_cpu_multi_thread_eigen=false",
+    # Dots stay dots: XLA would hand them to a library of its own.
+    "--xla_cpu_experimental_ynn_fusion_type=",
+    # XLA also makes machine code, which is thrown away: no need to optimise it.
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+)
+_DISABLE = "--xla_disable_hlo_passes="
+
+
+def worker_environment(
+    xla_flags: Iterable[str] = (),
+    tf_xla_flags: Iterable[str] = (),
+    base: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment of a worker, from `base` (default: this process's own).
+
+    Args:
+        xla_flags: flags added to XLA_FLAGS, after those of `base` and before our own.
+        tf_xla_flags: flags added to TF_XLA_FLAGS.
+        base: the environment to start from.
+
+    Raises:
+        UsageError: a flag does not have the form `--name=value` or `--name`.
+    """
+    environment = dict(os.environ if base is None else base)
+    flags = [*_flags_of(environment.get("XLA_FLAGS", "")), *_checked(xla_flags, "--xla-flags")]
+    environment["XLA_FLAGS"] = " ".join(merge_flags(flags))
+    extra = _checked(tf_xla_flags, "--tf-xla-flags")
+    if extra:
+        known = environment.get("TF_XLA_FLAGS", "").split()
+        environment["TF_XLA_FLAGS"] = " ".join([*known, *extra])
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    environment["KERAS_BACKEND"] = "tensorflow"
+    environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    environment["PYTHONUNBUFFERED"] = "1"
+    # Custom objects live in modules that this process can import, and so must the worker.
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in sys.path if p))
+    return environment
+
+
+def merge_flags(flags: Iterable[str]) -> list[str]:
+    """The user's XLA flags followed by ours; all lists of disabled passes become one."""
+    kept: list[str] = []
+    passes: list[str] = []
+    for flag in flags:
+        if flag.startswith(_DISABLE):
+            passes += [name for name in flag.removeprefix(_DISABLE).split(",") if name]
+        else:
+            kept.append(flag)
+    disabled = dict.fromkeys([*passes, *DISABLED_PASSES])
+    return [*kept, *_OWN_FLAGS, _DISABLE + ",".join(disabled)]
+
+
+def _flags_of(value: str) -> list[str]:
+    """The flags in a value of XLA_FLAGS, which may also be the name of a file of flags."""
+    value = value.strip()
+    if value and not value.startswith("-"):
+        try:
+            value = Path(value).read_text()
+        except OSError:
+            raise UsageError(f"XLA_FLAGS names the file '{value}', which can't be read") from None
+    return value.split()
+
+
+def _checked(flags: Iterable[str], option: str) -> list[str]:
+    found = [word for flag in flags for word in flag.split()]
+    for flag in found:
+        if not flag.startswith("--"):
+            raise UsageError(f"{option}: '{flag}' is no flag: write it as --name=value")
+    return found

@@ -1,0 +1,378 @@
+"""Frozen graphs as data: what depends on what, which nodes are inputs and which are outputs.
+
+Works on TensorFlow's GraphDef messages without TensorFlow itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tfaot.errors import ModelError, UnsupportedError, UsageError
+from tfaot.frontend.interface import GraphInput, GraphOutput
+
+PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
+CONTROL_FLOW_V1 = frozenset(
+    {"Switch", "RefSwitch", "Merge", "RefMerge", "Enter", "Exit", "NextIteration", "LoopCond"}
+)
+ASSIGNMENTS = frozenset(
+    {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "Assign", "AssignAdd"}
+    | {"AssignSub", "ResourceScatterUpdate", "ResourceScatterAdd", "ScatterUpdate", "ScatterAdd"}
+)
+_NO_OUTPUT = frozenset(
+    {"NoOp", "Const", "Assert", "Print", "PrintV2", "VariableV2", "Variable", "VarHandleOp"}
+    | {"SaveV2", "RestoreV2", "SaveSlices", "MergeV2Checkpoints", "ShardedFilename"}
+    | {"IsVariableInitialized", "VarIsInitializedOp", "ControlTrigger", "WriteFile"}
+    | {"ScalarSummary", "HistogramSummary", "MergeSummary", "ImageSummary", "WriteSummary"}
+)
+_TRAINING_SCOPE = re.compile(
+    r"^(loss(es)?|.*_loss|gradients?|metrics?|accuracy|train(ing)?(_\d+)?|optimi[sz]er|save"
+    r"|summar(y|ies)|init|report_uninitialized_\w+|Adam|SGD|RMSprop)(_\d+)?$",
+    re.IGNORECASE,
+)
+_JUDGING_OPS = frozenset({"ArgMax", "ArgMin", "Equal", "NotEqual", "InTopK", "InTopKV2"})
+_LEARNING_PHASE = re.compile(r"(^|/|_)learning_phase(_\d+)?$")
+_IDENTITY = re.compile(r"^(?:.*/)?Identity(?:_(\d+))?$")
+_STALE_ATTRIBUTES = ("_class", "_output_shapes", "_XlaMustCompile", "_XlaCompile", "_XlaScope")
+_STALE_FUNCTION_ATTRIBUTES = ("_input_shapes", "_XlaMustCompile", "_XlaCompile")
+_RANDOM_OPS = frozenset(
+    {"RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "Multinomial"}
+    | {"ParameterizedTruncatedNormal", "RandomShuffle", "RandomGamma", "RandomPoisson"}
+    | {"RandomPoissonV2", "StatefulUniform", "StatefulUniformInt", "StatefulUniformFullInt"}
+    | {"StatefulStandardNormal", "StatefulStandardNormalV2", "StatefulTruncatedNormal"}
+    | {"RngReadAndSkip", "RngSkip", "NonDeterministicInts", "StatefulRandomBinomial"}
+)
+_PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+
+
+@dataclass(frozen=True)
+class FrozenGraph:
+    """A graph without variables: its GraphDef, and its inputs and outputs in order."""
+
+    graph_def: Any
+    inputs: tuple[GraphInput, ...]
+    outputs: tuple[GraphOutput, ...]
+
+
+def node_of(tensor: str) -> str:
+    """The node that makes a tensor: `a/b:1`, `^a/b` and `a/b` all give `a/b`."""
+    return tensor.removeprefix("^").split(":")[0]
+
+
+def tensor_name(name: str) -> str:
+    """The name with its output number: `a/b` is `a/b:0`."""
+    return name if ":" in name else f"{name}:0"
+
+
+def is_learning_phase(name: str) -> bool:
+    """Whether the placeholder tells Keras layers that the model is in training."""
+    return bool(_LEARNING_PHASE.search(name))
+
+
+def all_nodes(graph_def: Any) -> Iterator[Any]:
+    """The nodes of the graph, then those of its functions."""
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
+
+
+def dependencies(
+    graph_def: Any, tensors: Iterable[str], *, cut: Collection[str] = (), control: bool = False
+) -> set[str]:
+    """The nodes that `tensors` depend on, themselves included; tensors in `cut` end the search."""
+    nodes = {node.name: node for node in graph_def.node}
+    ends = {tensor_name(t) for t in cut}
+    todo = [tensor_name(t) for t in tensors]
+    found: set[str] = set()
+    while todo:
+        tensor = todo.pop()
+        name = node_of(tensor)
+        if tensor in ends or name in found:
+            continue
+        if name not in nodes:
+            raise ModelError(f"the graph is incomplete: the node '{name}' is missing")
+        found.add(name)
+        for operand in nodes[name].input:
+            if control or not operand.startswith("^"):
+                todo.append(f"{node_of(operand)}:0" if operand[0] == "^" else tensor_name(operand))
+    return found
+
+
+def pruned(graph: FrozenGraph, *, keep_control: bool = False) -> FrozenGraph:
+    """The same graph with nothing left that its outputs don't need.
+
+    Inputs' own nodes go away as well: whoever imports the graph maps them. Control edges only
+    order side effects (assertions, prints, updates), which a compiled model has none of, so
+    they are dropped unless `keep_control`. Devices, colocation and shapes inferred earlier go too.
+    """
+    cut = [i.tensor for i in graph.inputs]
+    wanted = dependencies(
+        graph.graph_def, [o.tensor for o in graph.outputs], cut=cut, control=keep_control
+    )
+    if keep_control:
+        # A control edge may come from the node of an input, which is to be replaced.
+        wanted -= {node_of(i.tensor) for i in graph.inputs if _is_placeholder(graph, i)}
+    new = type(graph.graph_def)()
+    new.versions.CopyFrom(graph.graph_def.versions)
+    for node in graph.graph_def.node:
+        if node.name not in wanted:
+            continue
+        copy = new.node.add()
+        copy.CopyFrom(node)
+        kept = [i for i in node.input if not i.startswith("^") or _keeps(i, wanted, keep_control)]
+        del copy.input[:]
+        copy.input.extend(kept)
+    _keep_reachable_functions(graph.graph_def, new)
+    for node in all_nodes(new):
+        node.device = ""
+        _drop(node.attr, _STALE_ATTRIBUTES)
+    for function in new.library.function:
+        _drop(function.attr, _STALE_FUNCTION_ATTRIBUTES)
+        function.arg_attr.clear()
+    return replace(graph, graph_def=new)
+
+
+def canonical(graph: FrozenGraph) -> FrozenGraph:
+    """The same graph with its functions numbered in order of use.
+
+    TensorFlow numbers functions as a process makes them, so that equal models made at different
+    times would differ.
+    """
+    names: dict[str, str] = {}
+    functions = {f.signature.name: f for f in graph.graph_def.library.function}
+
+    def visit(nodes: Iterable[Any]) -> None:
+        for node in nodes:
+            for reference in _function_references(node):
+                if reference in functions and reference not in names:
+                    names[reference] = f"function_{len(names)}"
+                    visit(functions[reference].node_def)
+
+    visit(graph.graph_def.node)
+    new = type(graph.graph_def)()
+    new.versions.CopyFrom(graph.graph_def.versions)
+    new.node.extend(graph.graph_def.node)
+    for old_name, new_name in names.items():
+        function = new.library.function.add()
+        function.CopyFrom(functions[old_name])
+        function.signature.name = new_name
+    for node in all_nodes(new):
+        node.op = names.get(node.op, node.op)
+        node.ClearField("experimental_debug_info")
+        for value in node.attr.values():
+            if value.HasField("func"):
+                value.func.name = names.get(value.func.name, value.func.name)
+            for called in value.list.func if value.HasField("list") else ():
+                called.name = names.get(called.name, called.name)
+    return replace(graph, graph_def=new)
+
+
+def learning_phases(graph_def: Any) -> tuple[str, ...]:
+    """The placeholders that are Keras learning phases."""
+    return tuple(
+        n.name for n in graph_def.node if n.op in PLACEHOLDERS and is_learning_phase(n.name)
+    )
+
+
+def checked_nodes(graph_def: Any, names: Sequence[str], role: str) -> tuple[str, ...]:
+    """The nodes given by the user, each once; UsageError for one that the graph lacks."""
+    known = {node.name for node in graph_def.node}
+    for name in names:
+        if node_of(name) not in known:
+            close = difflib.get_close_matches(node_of(name), sorted(known), n=3)
+            hint = f" (did you mean {', '.join(close)}?)" if close else ""
+            raise UsageError(f"there is no {role} node '{name}' in the graph{hint}")
+    return tuple(dict.fromkeys(name.removesuffix(":0") for name in names))
+
+
+def check_inputs(graph: FrozenGraph) -> None:
+    """Refuse a graph that needs a placeholder which is no input; ModelError names it."""
+    left = [n for n in graph.graph_def.node if n.op in {"Placeholder", "PlaceholderV2"}]
+    if left:
+        raise ModelError(
+            f"the outputs also depend on the placeholder '{left[0].name}': "
+            "add it to --inputs, or fix it with --set"
+        )
+
+
+def find_placeholders(graph_def: Any, outputs: Sequence[str]) -> tuple[str, ...]:
+    """The placeholders that `outputs` depend on, in the graph's order.
+
+    Learning phases and placeholders that have a default are no inputs of their own.
+    """
+    needed = dependencies(graph_def, outputs)
+    return tuple(
+        node.name
+        for node in graph_def.node
+        if node.name in needed
+        and node.op in PLACEHOLDERS
+        and node.op != "PlaceholderWithDefault"
+        and not is_learning_phase(node.name)
+    )
+
+
+def find_outputs(graph_def: Any) -> tuple[str, ...]:
+    """The nodes that are the model's outputs: sinks that are no leftovers of training.
+
+    A sink is a node that depends on a placeholder and whose results nothing takes. Saving,
+    updates, summaries, losses and metrics are left out.
+
+    Raises:
+        ModelError: there is none, or several of which some look like no part of the model
+            (they need placeholders that the others don't, or compare with a truth).
+    """
+    taken = {node_of(i) for node in graph_def.node for i in node.input if i[:1] != "^"}
+    feeds: dict[str, tuple[str, ...]] = {}
+    ops = {node.name: node.op for node in graph_def.node}
+    for node in graph_def.node:
+        dead = node.op in _NO_OUTPUT or node.op in ASSIGNMENTS or node.op in PLACEHOLDERS
+        if dead or node.name in taken or node.op.startswith(("Apply", "ResourceApply")):
+            continue
+        if found := find_placeholders(graph_def, [node.name]):
+            feeds[node.name] = found
+    if not feeds:
+        raise ModelError(
+            "no output was found, as nothing depends on a placeholder: name it with --outputs NODE"
+        )
+    plain = [n for n in feeds if not any(_TRAINING_SCOPE.match(part) for part in n.split("/"))]
+    candidates = plain or list(feeds)
+    judging = [n for n in candidates if ops[n] in _JUDGING_OPS]
+    if len(candidates) > 1 and (judging or len({feeds[n] for n in candidates}) > 1):
+        raise ModelError(
+            "which of these nodes are the outputs is not clear: "
+            f"{', '.join(candidates[:20])}: name them with --outputs"
+        )
+    numbers = {n: _IDENTITY.match(n) for n in candidates}
+    if all(numbers.values()):
+        candidates.sort(key=lambda n: int((numbers[n] or [""])[1] or 0))
+    return tuple(candidates)
+
+
+def check_control_flow(graph: FrozenGraph) -> None:
+    """Refuse control flow of TensorFlow 1, which XLA can't compile.
+
+    Raises:
+        UnsupportedError: names the node, and the placeholder to fix where one decides.
+    """
+    graph_def = graph.graph_def
+    inputs = {node_of(i.tensor): i.name for i in graph.inputs}
+    nodes = {node.name: node for node in graph_def.node}
+    loops = [n.name for n in graph_def.node if n.op in {"Enter", "Exit", "NextIteration"}]
+    if loops:
+        raise UnsupportedError(
+            f"while loops of TensorFlow 1 can't be compiled (node '{loops[0]}'): "
+            "export the model again with TensorFlow 2"
+        )
+    for node in graph_def.node:
+        if node.op not in CONTROL_FLOW_V1:
+            continue
+        switches = [node] if node.op == "Switch" else []
+        for switch in switches:
+            reached = _sources(nodes, switch.input[1])
+            deciding = [inputs[name] for name in reached if name in inputs]
+            if deciding:
+                raise UnsupportedError(
+                    f"the Switch '{node.name}' depends on the input '{deciding[0]}': "
+                    f"fix it, for example with --set {deciding[0]}=false"
+                )
+    left = next((n for n in graph_def.node if n.op in CONTROL_FLOW_V1), None)
+    if left is not None:
+        raise UnsupportedError(
+            f"control flow of TensorFlow 1 can't be compiled: {left.op} '{left.name}'"
+        )
+
+
+def check_determinism(graph_def: Any) -> None:
+    """Refuse random ops with a state, and Python functions in the graph.
+
+    Raises:
+        UnsupportedError: names the ops and their nodes.
+    """
+    found = [n for n in all_nodes(graph_def) if n.op in _RANDOM_OPS]
+    if found:
+        raise UnsupportedError(
+            f"random numbers with a hidden state can't be compiled: {list_nodes(found)}: "
+            "export the model for inference"
+        )
+    found = [n for n in all_nodes(graph_def) if n.op in _PYTHON_OPS]
+    if found:
+        raise UnsupportedError(
+            f"Python functions in the graph can't be compiled: {list_nodes(found)}: "
+            "write them with TensorFlow ops"
+        )
+    found = [n for n in all_nodes(graph_def) if "Table" in n.op and n.op != "TableToText"]
+    if found:
+        raise UnsupportedError(
+            f"lookup tables can't be compiled: {list_nodes(found)}: look up before the model"
+        )
+
+
+def list_nodes(nodes: Sequence[Any], limit: int = 8) -> str:
+    """The ops and node names in one line: `Op (layer/node), Op (other)`."""
+    shown = ", ".join(f"{node.op} ({node.name})" for node in nodes[:limit])
+    more = len(nodes) - limit
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def has_control_flow_v1(graph_def: Any) -> bool:
+    """Whether the graph holds control flow of TensorFlow 1."""
+    return any(node.op in CONTROL_FLOW_V1 for node in graph_def.node)
+
+
+def _is_placeholder(graph: FrozenGraph, source: GraphInput) -> bool:
+    name = node_of(source.tensor)
+    return any(n.name == name and n.op in PLACEHOLDERS for n in graph.graph_def.node)
+
+
+def _drop(attributes: Any, names: Iterable[str]) -> None:
+    for name in names:
+        if name in attributes:
+            del attributes[name]
+
+
+def _keeps(edge: str, wanted: set[str], keep_control: bool) -> bool:
+    return keep_control and node_of(edge) in wanted
+
+
+def _sources(nodes: dict[str, Any], tensor: str) -> list[str]:
+    todo, seen = [node_of(tensor)], {}
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen[name] = True
+        if name in nodes:
+            todo.extend(node_of(i) for i in nodes[name].input if not i.startswith("^"))
+    return list(seen)
+
+
+def _called_functions(nodes: Iterable[Any]) -> set[str]:
+    return {name for node in nodes for name in _function_references(node)}
+
+
+def _function_references(node: Any) -> Iterator[str]:
+    """The op and the functions in a node's attributes, in a stable order."""
+    yield node.op
+    for key in sorted(node.attr):
+        value = node.attr[key]
+        if value.HasField("func"):
+            yield value.func.name
+        elif value.HasField("list"):
+            yield from (f.name for f in value.list.func)
+
+
+def _keep_reachable_functions(old: Any, new: Any) -> None:
+    functions = {f.signature.name: f for f in old.library.function}
+    todo = sorted(_called_functions(new.node) & functions.keys())
+    wanted: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in wanted:
+            wanted.add(name)
+            todo.extend(_called_functions(functions[name].node_def) & functions.keys())
+    for name, function in functions.items():
+        if name in wanted:
+            new.library.function.add().CopyFrom(function)

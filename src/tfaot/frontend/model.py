@@ -1,0 +1,186 @@
+"""A model in the worker: loaded, frozen, with its signature, lowered and evaluated on request.
+
+Input: a `ModelSource`. Output: HLO protos at batch sizes, arrays, times. No TensorFlow import here:
+`frontend.tensorflow` does what needs it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tfaot.errors import ModelError, UnsupportedError, UsageError
+from tfaot.frontend import graph as graphs
+from tfaot.frontend import tensorflow as backend
+from tfaot.frontend.exported import ExportedFunction
+from tfaot.frontend.graph import FrozenGraph
+from tfaot.frontend.interface import PROBES, affine_dims, element_type, input_specs
+from tfaot.frontend.messages import translated
+from tfaot.frontend.model_description import Description
+from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
+from tfaot.ir.shapes import Dim
+from tfaot.signature import Signature, TensorSpec
+
+_TABLE_ELEMENTS = 64
+"""Integer constants up to this size are shapes and axes, larger ones are tables: parameters."""
+
+
+class Model:
+    """A frozen model with its signature; functions are made per batch size when asked for."""
+
+    def __init__(self, source: ModelSource) -> None:
+        kind = model_kind(source.path)
+        _check_options(source, kind)
+        self._graph, digest = _load(source, kind)
+        self._inputs = input_specs(self._graph.inputs, source.input_shapes)
+        self._functions: dict[int | None, Any] = {}
+        self._lowered: dict[int | None, bytes] = {}
+        self._dynamic: Any = None
+        constants = [c for c in backend.constants(self._graph.graph_def) if _is_parameter(c)]
+        self.description = Description(
+            Signature(self._inputs, self._outputs()),
+            sum(count for count, _, _ in constants),
+            sum(size for _, size, _ in constants),
+            digest,
+            backend.versions(),
+        )
+
+    def lower(self, batch: int | None) -> bytes:
+        """The optimised HLO at one batch size (None for a model without a batch axis)."""
+        ready = self._lowered.pop(batch, None)
+        if ready is not None:
+            return ready
+        function = self._function(batch)
+        result = backend.lower(function, self._graph, self._shapes(batch))
+        # A graph per batch size would add up: probes are asked for once.
+        self._functions.pop(batch, None)
+        return result
+
+    def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The results of plain TensorFlow."""
+        return backend.evaluate(self._evaluator(), inputs)
+
+    def time(self, inputs: Sequence[NDArray[Any]], repetitions: int, warmup: int) -> list[float]:
+        """Seconds of each of `repetitions` calls, after `warmup` calls that don't count."""
+        function = self._evaluator()
+        tensors = backend.to_tensors(inputs)
+        for _ in range(warmup):
+            backend.run(function, tensors)
+        times = []
+        for _ in range(repetitions):
+            start = time.perf_counter()
+            backend.run(function, tensors)
+            times.append(time.perf_counter() - start)
+        return times
+
+    def _evaluator(self) -> Any:
+        if self._dynamic is None:
+            shapes = [
+                tuple(d if isinstance(d, int) else None for d in i.dims) for i in self._inputs
+            ]
+            self._dynamic = backend.make_function(self._graph, shapes)
+        return self._dynamic
+
+    def _shapes(self, batch: int | None) -> list[tuple[int, ...]]:
+        return [i.shape.at(batch or 0).static_dims for i in self._inputs]
+
+    def _function(self, batch: int | None) -> Any:
+        if batch not in self._functions:
+            self._functions[batch] = backend.make_function(self._graph, self._shapes(batch))
+        return self._functions[batch]
+
+    def _outputs(self) -> tuple[TensorSpec, ...]:
+        batched = any(not i.shape.is_static for i in self._inputs)
+        sizes = [self._output_sizes(batch) for batch in (PROBES if batched else (None,))]
+        return tuple(
+            TensorSpec(
+                output.name,
+                element_type(output.dtype, f"the output '{output.name}'"),
+                self._output_dims(output.name, [size[number] for size in sizes]),
+            )
+            for number, output in enumerate(self._graph.outputs)
+        )
+
+    def _output_dims(self, name: str, sizes: Sequence[tuple[int, ...]]) -> tuple[Dim, ...]:
+        return sizes[0] if len(sizes) == 1 else affine_dims(sizes, f"the output '{name}'")
+
+    def _output_sizes(self, batch: int | None) -> list[tuple[int, ...]]:
+        """The output shapes at one batch size, from TensorFlow or, where it can't tell, XLA."""
+        inferred = backend.output_shapes(self._function(batch))
+        known = [tuple(d for d in s if d is not None) for s in inferred if s is not None]
+        if len(known) == len(inferred) and all(
+            s is not None and len(s) == len(k) for s, k in zip(inferred, known, strict=True)
+        ):
+            return known
+        serialized = backend.lower(self._function(batch), self._graph, self._shapes(batch))
+        self._lowered[batch] = serialized
+        shapes = backend.hlo_result_shapes(serialized)
+        for output, (_, varies) in zip(self._graph.outputs, shapes, strict=True):
+            if varies:
+                raise UnsupportedError(
+                    f"the size of the output '{output.name}' depends on the input values, "
+                    "which can't be compiled"
+                )
+        return [dims for dims, _ in shapes]
+
+
+def _check_options(source: ModelSource, kind: ModelKind) -> None:
+    if source.signature is not None and kind is not ModelKind.SAVED_MODEL:
+        raise UsageError(f"--signature is for SavedModels, '{source.path}' is a {kind.value} model")
+    if (source.inputs or source.outputs) and kind is not ModelKind.GRAPH:
+        raise UsageError(
+            f"--inputs and --outputs are for frozen graphs, '{source.path}' is a {kind.value} model"
+        )
+
+
+def _load(source: ModelSource, kind: ModelKind) -> tuple[FrozenGraph, str]:
+    match kind:
+        case ModelKind.SAVED_MODEL:
+            graph = backend.load_saved_model(source.path, source.signature)
+        case ModelKind.KERAS:
+            graph = backend.load_keras(source.path, source.custom_objects)
+        case ModelKind.GRAPH:
+            graph = _load_graph(source)
+        case ModelKind.EXPORTED:
+            graph = _load_exported(source.path)
+    graph = backend.fix_inputs(graph, source.set_values) if kind is not ModelKind.GRAPH else graph
+    graph = graphs.pruned(graph, keep_control=graphs.has_control_flow_v1(graph.graph_def))
+    graph = graphs.pruned(backend.fold_control_flow(graph))
+    graphs.check_control_flow(graph)
+    graphs.check_inputs(graph)
+    graphs.check_determinism(graph.graph_def)
+    return graph, digest_files(source.path, kind)
+
+
+def _load_exported(path: Path) -> FrozenGraph:
+    with translated(ModelError, f"the exported function '{path}' can't be read"):
+        exported = pickle.loads((path / EXPORT_FILE).read_bytes())
+    assert isinstance(exported, ExportedFunction)
+    graph_def = backend.parse_graph_def(exported.graph_def)
+    return FrozenGraph(graph_def, exported.inputs, exported.outputs)
+
+
+def _load_graph(source: ModelSource) -> FrozenGraph:
+    """A frozen graph, with placeholders fixed and its inputs and outputs as told or found."""
+    graph_def = backend.load_graph_def(source.path)
+    values: Mapping[str, object] = {
+        **dict.fromkeys(graphs.learning_phases(graph_def), False),
+        **source.set_values,
+    }
+    graph_def = backend.fix_inputs(FrozenGraph(graph_def, (), ()), values).graph_def
+    names = graphs.checked_nodes(graph_def, source.outputs, "output")
+    outputs = names or graphs.find_outputs(graph_def)
+    inputs = graphs.checked_nodes(graph_def, source.inputs, "input")
+    inputs = inputs or graphs.find_placeholders(graph_def, outputs)
+    found_inputs, found_outputs = backend.graph_interface(graph_def, inputs, outputs)
+    return FrozenGraph(graph_def, found_inputs, found_outputs)
+
+
+def _is_parameter(constant: tuple[int, int, bool]) -> bool:
+    count, _, real = constant
+    return real or count > _TABLE_ELEMENTS

@@ -1,0 +1,311 @@
+"""Sessions with TensorFlow: a worker process that loads, lowers and evaluates models.
+
+Input: a model's path or a Python object. Output: `LoadedModel`, which gives the signature and the
+optimised HLO per batch size. TensorFlow is never imported into the calling process, unless a
+Python object of TensorFlow's is passed in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfaot import errors
+from tfaot.errors import InputError, ModelError, TfaotError, UsageError
+from tfaot.frontend.environment import worker_environment
+from tfaot.frontend.exported import export
+from tfaot.frontend.messages import last_words
+from tfaot.frontend.model_description import Description
+from tfaot.frontend.protocol import ClosedError, Failure, Request, receive, send
+from tfaot.frontend.source import ModelSource, model_kind
+from tfaot.ir.shapes import BatchDim
+from tfaot.signature import Signature, TensorSpec
+
+__all__ = ["LoadedModel", "ModelSource", "TensorFlowSession", "open_model"]
+
+_STDERR_TAIL = 64 * 1024
+_GRACE_SECONDS = 2.0
+
+
+class TensorFlowSession:
+    """A worker process with TensorFlow; a context manager that ends it.
+
+    Any number of models can be loaded, by any thread; calls run one at a time. The worker starts
+    importing TensorFlow at once, in parallel to whatever the caller does until it needs it.
+    """
+
+    def __init__(self, xla_flags: Sequence[str] = (), tf_xla_flags: Sequence[str] = ()) -> None:
+        """Start the worker.
+
+        Args:
+            xla_flags: flags for XLA (`--xla_name=value`), in addition to those in XLA_FLAGS.
+            tf_xla_flags: flags for TensorFlow's XLA bridge, in addition to TF_XLA_FLAGS.
+        """
+        environment = worker_environment(xla_flags, tf_xla_flags)
+        self._lock = threading.RLock()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tfaot.frontend.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=environment,
+        )
+
+    def __enter__(self) -> TensorFlowSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker; models loaded by it can't be used any more."""
+        process = self._process
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._stderr.close()
+
+    def load(self, source: ModelSource) -> LoadedModel:
+        """Load and freeze a model and find its signature.
+
+        Raises:
+            ModelError: it can't be read, or an input's shape has to be given.
+            UsageError: an option of `source` does not fit the model.
+            UnsupportedError: it holds what can't be compiled.
+        """
+        model_kind(source.path)
+        absolute = source.path.absolute()
+        number, description = self.call(
+            "load", source=ModelSource(**{**vars(source), "path": absolute})
+        )
+        return LoadedModel(self, number, description)
+
+    def resident_bytes(self) -> int:
+        """Resident memory of the worker process, in bytes."""
+        return int(self.call("resident_bytes"))
+
+    def call(self, verb: str, **arguments: Any) -> Any:
+        """Call a function of the worker; its errors are raised here."""
+        with self._lock:
+            reply = self._exchange(Request(verb, arguments))
+        if not isinstance(reply, Failure):
+            return reply.value
+        kind = getattr(errors, reply.kind, None) if reply.kind else None
+        if isinstance(kind, type) and issubclass(kind, TfaotError):
+            raise kind(reply.message)
+        raise RuntimeError(f"the TensorFlow worker failed: {reply.message}\n{reply.traceback}")
+
+    def _exchange(self, request: Request) -> Any:
+        process = self._process
+        if process.stdin is None or process.stdin.closed:
+            raise UsageError("the TensorFlow session is closed: open the model again")
+        assert process.stdout is not None
+        try:
+            send(process.stdin, request)
+            return receive(process.stdout)
+        except (BrokenPipeError, ClosedError):
+            raise self._death() from None
+        except BaseException:
+            # Interrupted between request and reply: what comes next would be the wrong answer.
+            process.kill()
+            raise
+
+    def _death(self) -> ModelError:
+        code = self._process.wait()
+        self._stderr.seek(0, 2)
+        self._stderr.seek(max(0, self._stderr.tell() - _STDERR_TAIL))
+        words = last_words(self._stderr.read().decode(errors="replace"))
+        if code < 0:
+            how = f"was ended by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with status {code}"
+        return ModelError(f"the TensorFlow process {how}" + (f": {words}" if words else ""))
+
+
+class LoadedModel:
+    """A model in a session's worker.
+
+    Attributes:
+        signature: inputs and outputs with types and dimensions, `BatchDim(1)` the batch axis.
+        parameter_count: elements of the constants that the frozen inference graph uses.
+        parameter_bytes: their bytes.
+        digest: SHA-256 of the model's content, whatever its path and machine.
+        versions: of TensorFlow and Keras.
+    """
+
+    def __init__(self, session: TensorFlowSession, number: int, description: Description) -> None:
+        self._session = session
+        self._number = number
+        self.signature: Signature = description.signature
+        self.parameter_count: int = description.parameter_count
+        self.parameter_bytes: int = description.parameter_bytes
+        self.digest: str = description.digest
+        self.versions: dict[str, str] = dict(description.versions)
+
+    def lower(self, batch: int | None) -> bytes:
+        """The optimised HLO at one batch size, as a serialized HloModuleProto.
+
+        Args:
+            batch: the batch size; None for a model without a batch axis.
+
+        Raises:
+            UnsupportedError: XLA can't compile it; the message names the ops and their nodes.
+        """
+        if self.signature.has_batch and batch is None:
+            raise UsageError("the model has a batch axis: give a batch size to lower it at")
+        if batch is not None and batch < 0:
+            raise UsageError(f"the batch size must be 0 or more, not {batch}")
+        if not self.signature.has_batch:
+            batch = None
+        result: bytes = self._session.call("lower", model=self._number, batch=batch)
+        return result
+
+    def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs of plain TensorFlow (no XLA, one thread) for arrays in signature order.
+
+        Raises:
+            InputError: an array's type or shape is not the signature's.
+        """
+        arrays = self._checked(inputs)
+        result: list[NDArray[Any]] = self._session.call(
+            "evaluate", model=self._number, inputs=arrays
+        )
+        return result
+
+    def time(
+        self, inputs: Sequence[NDArray[Any]], repetitions: int = 100, warmup: int = 10
+    ) -> list[float]:
+        """Seconds of each call of the frozen function in TensorFlow, on one thread."""
+        arrays = self._checked(inputs)
+        result: list[float] = self._session.call(
+            "time", model=self._number, inputs=arrays, repetitions=repetitions, warmup=warmup
+        )
+        return result
+
+    def resident_bytes(self) -> int:
+        """Resident memory of the worker process (TensorFlow and all its models), in bytes."""
+        return self._session.resident_bytes()
+
+    def close(self) -> None:
+        """Free the model in the worker."""
+        self._session.call("forget", model=self._number)
+
+    def _checked(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        specs = self.signature.inputs
+        if len(inputs) != len(specs):
+            names = ", ".join(spec.name for spec in specs) or "none"
+            raise InputError(f"{len(inputs)} arrays given for {len(specs)} inputs ({names})")
+        batches: dict[int, str] = {}
+        return [
+            _checked_array(np.asarray(array), spec, batches)
+            for array, spec in zip(inputs, specs, strict=True)
+        ]
+
+
+@contextlib.contextmanager
+def open_model(
+    model: object,
+    *,
+    signature: str | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    input_shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    set_values: Mapping[str, object] | None = None,
+    custom_objects: Mapping[str, object] | Sequence[str] = (),
+    xla_flags: Sequence[str] = (),
+    tf_xla_flags: Sequence[str] = (),
+    session: TensorFlowSession | None = None,
+) -> Iterator[LoadedModel]:
+    """Load a model for the duration of a `with` block.
+
+    Args:
+        model: a path, or a Keras model, tf.function, ConcreteFunction or tf.Module.
+        signature: as in `ModelSource`, like the following four.
+        inputs: nodes of a frozen graph.
+        outputs: nodes of a frozen graph.
+        input_shapes: dimensions per input.
+        set_values: values of placeholders that are fixed.
+        custom_objects: `module:name` texts, or the objects themselves by name (a Keras file is then
+            loaded in this process, which imports TensorFlow).
+        xla_flags: as in `TensorFlowSession`.
+        tf_xla_flags: as in `TensorFlowSession`.
+        session: a running session to use; by default one is started, and ended with the block.
+
+    Raises:
+        TfaotError: as `TensorFlowSession.load`.
+    """
+    with contextlib.ExitStack() as stack:
+        own = isinstance(custom_objects, Mapping) and bool(custom_objects)
+        is_path = isinstance(model, (str, Path))
+        if is_path:
+            # A wrong path is told before a process is started for it.
+            model_kind(Path(str(model)))
+        running = session or stack.enter_context(TensorFlowSession(xla_flags, tf_xla_flags))
+        path = Path(str(model)) if is_path else Path()
+        if not is_path or own:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tfaot-")))
+            objects = custom_objects if isinstance(custom_objects, Mapping) else {}
+            export(model, path, objects)
+        source = ModelSource(
+            path,
+            signature,
+            tuple(inputs),
+            tuple(outputs),
+            {name: tuple(dims) for name, dims in (input_shapes or {}).items()},
+            dict(set_values or {}),
+            () if isinstance(custom_objects, Mapping) else tuple(custom_objects),
+        )
+        loaded = running.load(source)
+        try:
+            yield loaded
+        finally:
+            if session is not None:
+                loaded.close()
+
+
+def _checked_array(array: NDArray[Any], spec: TensorSpec, batches: dict[int, str]) -> NDArray[Any]:
+    """The array, contiguous; `batches` gathers the batch sizes seen, which must agree."""
+    if array.dtype != spec.dtype.numpy:
+        raise InputError(
+            f"the input '{spec.name}' takes {spec.dtype.numpy} and was given {array.dtype}"
+        )
+    fits = len(array.shape) == len(spec.dims) and all(
+        isinstance(dim, BatchDim) or dim == size
+        for dim, size in zip(spec.dims, array.shape, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"the input '{spec.name}' takes the shape {spec.shape} and was given {array.shape}"
+        )
+    for dim, size in zip(spec.dims, array.shape, strict=True):
+        if isinstance(dim, BatchDim):
+            first = batches.setdefault(size, spec.name)
+            if len(batches) > 1:
+                other = next(name for name in batches.values() if name != first)
+                raise InputError(
+                    f"the inputs '{other}' and '{spec.name}' have different batch sizes"
+                )
+    return np.ascontiguousarray(array).reshape(array.shape)

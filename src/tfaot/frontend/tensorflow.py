@@ -1,0 +1,749 @@
+"""The only module that imports TensorFlow: loads, freezes, lowers and evaluates models.
+
+Runs in the worker process, apart from `export_object`, which freezes a Python object where it
+lives. TensorFlow is imported by the first function that needs it. Everything from it has the
+type Any, as it ships no types.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfaot.errors import ModelError, UnsupportedError, UsageError
+from tfaot.frontend.graph import (
+    ASSIGNMENTS,
+    FrozenGraph,
+    all_nodes,
+    dependencies,
+    has_control_flow_v1,
+    list_nodes,
+    node_of,
+    pruned,
+    tensor_name,
+)
+from tfaot.frontend.interface import GraphInput, GraphOutput
+from tfaot.frontend.messages import essential_line, nodes_named, translated
+
+_XLA_DEVICE = "XLA_CPU_JIT"
+_DEFAULT_SIGNATURE = "serving_default"
+_HIDDEN_SIGNATURES = frozenset({"__saved_model_init_op"})
+
+
+def _tf(module: str = "") -> Any:
+    """The package `tensorflow`, or one of its modules."""
+    name = f"tensorflow.{module}" if module else "tensorflow"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise UsageError(
+            "TensorFlow is needed to read models and is not installed: "
+            "pip install 'tfaot[tensorflow]'"
+        ) from None
+
+
+def prepare() -> None:
+    """Import TensorFlow and limit it to one thread; once, before anything runs."""
+    tf = _tf()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def versions() -> dict[str, str]:
+    """Versions of TensorFlow and, where installed, of Keras."""
+    found = {"tensorflow": str(_tf().__version__)}
+    if importlib.util.find_spec("keras") is not None:
+        found["keras"] = str(importlib.import_module("keras").__version__)
+    return found
+
+
+# Loading
+
+
+def load_saved_model(path: Path, signature: str | None) -> FrozenGraph:
+    """The frozen signature of a SavedModel.
+
+    Raises:
+        ModelError: unreadable, or without the signature asked for (lists those there are).
+    """
+    tf = _tf()
+    with translated(ModelError, f"the SavedModel '{path}' can't be loaded"):
+        loaded = tf.saved_model.load(str(path))
+    signatures = getattr(loaded, "signatures", {})
+    keys = sorted(key for key in signatures if key not in _HIDDEN_SIGNATURES)
+    key = _signature_key(path, keys, signature)
+    function = signatures[key]
+    names = [str(n) for n in function._arg_keywords]
+    frozen = freeze(function, names, sorted(function.structured_outputs))
+    order = sorted(range(len(names)), key=lambda i: names[i])
+    return replace(frozen, inputs=tuple(frozen.inputs[i] for i in order))
+
+
+def load_keras(path: Path, custom_objects: Sequence[str]) -> FrozenGraph:
+    """The frozen inference function of a `.keras` or `.h5` file.
+
+    Files that Keras 3 refuses are tried with tf_keras, which reads those of Keras 2.
+
+    Raises:
+        ModelError: neither can read it.
+    """
+    objects = import_objects(custom_objects)
+    return freeze_keras(read_keras(path, objects))
+
+
+def read_keras(path: Path, objects: Mapping[str, object]) -> Any:
+    """The Keras or tf_keras model in a file; ModelError where neither can read it."""
+    keras = importlib.import_module("keras")
+    try:
+        with translated(ModelError, f"the Keras model '{path}' can't be loaded"):
+            return keras.models.load_model(str(path), custom_objects=dict(objects), compile=False)
+    except ModelError as first:
+        if importlib.util.find_spec("tf_keras") is None:
+            raise
+        legacy = importlib.import_module("tf_keras")
+        try:
+            with translated(ModelError, "tf_keras"):
+                return legacy.models.load_model(
+                    str(path), custom_objects=dict(objects), compile=False
+                )
+        except ModelError:
+            # tf_keras is the second choice: its complaint about a newer file would mislead.
+            raise first from None
+
+
+def import_objects(names: Sequence[str]) -> dict[str, object]:
+    """The Python objects called `module:name`, by name; UsageError where there is none."""
+    found: dict[str, object] = {}
+    for name in names:
+        module, separator, attribute = name.partition(":")
+        if not (module and separator and attribute):
+            raise UsageError(f"--custom-objects: '{name}' must have the form module:name")
+        with translated(UsageError, f"--custom-objects: '{module}' can't be imported"):
+            value = importlib.import_module(module)
+        for part in attribute.split("."):
+            if not hasattr(value, part):
+                raise UsageError(f"--custom-objects: '{module}' has no '{attribute}'")
+            value = getattr(value, part)
+        found[attribute.split(".")[-1]] = value
+    return found
+
+
+def load_graph_def(path: Path) -> Any:
+    """The GraphDef in a binary or text file; ModelError where it holds none."""
+    graph_def = _tf().compat.v1.GraphDef()
+    what = f"'{path}' is no frozen graph (GraphDef)"
+    data = path.read_bytes()
+    with translated(ModelError, what):
+        if path.suffix.lower() == ".pb":
+            graph_def.ParseFromString(data)
+        else:
+            text_format = importlib.import_module("google.protobuf.text_format")
+            text_format.Parse(data.decode("utf-8"), graph_def)
+    if not graph_def.node or not all(node.name and node.op for node in graph_def.node):
+        raise ModelError(f"{what}: export it again")
+    variables = [n for n in graph_def.node if n.op in {"VariableV2", "Variable", "VarHandleOp"}]
+    if variables:
+        raise ModelError(
+            f"the graph '{path}' is not frozen (variable '{variables[0].name}'): "
+            "freeze it, or save the model as SavedModel"
+        )
+    return graph_def
+
+
+def graph_interface(
+    graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[tuple[GraphInput, ...], tuple[GraphOutput, ...]]:
+    """Types and shapes of the tensors of a graph; a sink with several results gives them all."""
+    tf = _tf()
+    graph = tf.Graph()
+    with translated(ModelError, "the graph can't be read"), graph.as_default():
+        tf.graph_util.import_graph_def(graph_def, name="")
+
+    def tensor(name: str, role: str) -> Any:
+        with translated(ModelError, f"there is no {role} '{name}' in the graph"):
+            return graph.get_tensor_by_name(tensor_name(name))
+
+    found_inputs = [tensor(name, "input") for name in inputs]
+    found_outputs: list[Any] = []
+    for name in outputs:
+        first = tensor(name, "output")
+        several = ":" not in name and first.op.type in {"Split", "SplitV", "Unpack", "TopKV2"}
+        found_outputs += first.op.outputs if several else [first]
+    return (
+        tuple(
+            GraphInput(_short(t.name), t.name, t.dtype.as_datatype_enum, _dims(t.shape))
+            for t in found_inputs
+        ),
+        tuple(GraphOutput(_short(t.name), t.name, t.dtype.as_datatype_enum) for t in found_outputs),
+    )
+
+
+# Freezing
+
+
+def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> FrozenGraph:
+    """A concrete function with its variables turned into constants.
+
+    Args:
+        function: a ConcreteFunction.
+        inputs: the user's names of its arguments in order.
+        outputs: the user's names of its results, as TensorFlow flattens them.
+
+    Raises:
+        UnsupportedError: it keeps a state, or takes what is no tensor (lookup tables).
+    """
+    convert = _tf("python.framework.convert_to_constants")
+    with translated(UnsupportedError, "the model can't be frozen"):
+        if any(node.op in ASSIGNMENTS for node in all_nodes(function.graph.as_graph_def())):
+            function = _without_assignments(function)
+        frozen, graph_def = convert.convert_variables_to_constants_v2_as_graph(
+            function, lower_control_flow=False
+        )
+    resources = [t.name for t in frozen.inputs if t.dtype.name == "resource"]
+    if resources:
+        raise UnsupportedError(
+            f"the model uses a resource that is no variable, such as a lookup table "
+            f"('{_short(resources[0])}'): look up before the model"
+        )
+    return FrozenGraph(
+        graph_def,
+        tuple(
+            GraphInput(name, t.name, t.dtype.as_datatype_enum, _dims(t.shape))
+            for name, t in zip(inputs, frozen.inputs, strict=True)
+        ),
+        tuple(
+            GraphOutput(name, t.name, t.dtype.as_datatype_enum)
+            for name, t in zip(outputs, frozen.outputs, strict=True)
+        ),
+    )
+
+
+def freeze_keras(model: Any) -> FrozenGraph:
+    """The inference function of a Keras 3 or tf_keras model, frozen."""
+    tf = _tf()
+    structure = _keras_inputs(model)
+    specs = tf.nest.flatten(structure)
+    flat = [
+        tf.TensorSpec(spec.shape, spec.dtype, name=f"input_{index}")
+        for index, spec in enumerate(specs)
+    ]
+
+    def call(*arguments: Any) -> Any:
+        packed = tf.nest.pack_sequence_as(structure, arguments)
+        return model(packed, training=False)
+
+    with translated(ModelError, "the Keras model can't be traced"):
+        function = tf.function(call, autograph=False).get_concrete_function(*flat)
+    given = _unique(_keras_input_names(structure, specs))
+    return freeze(function, given, _keras_output_names(model, function))
+
+
+def freeze_function(function: Any) -> FrozenGraph:
+    """A ConcreteFunction, frozen; names are those of its arguments and of its results."""
+    count = len(function.inputs) - len(function.captured_inputs)
+    names = [_argument_name(tensor) for tensor in function.inputs[:count]]
+    outputs = _result_names(function.structured_outputs)
+    return freeze(function, _unique(names), outputs)
+
+
+def fix_inputs(graph: FrozenGraph, values: Mapping[str, object]) -> FrozenGraph:
+    """The graph with some placeholders or inputs turned into constants.
+
+    Raises:
+        UsageError: no such node, or a value that doesn't have its type or shape.
+    """
+    if not values:
+        return graph
+    tf = _tf()
+    nodes = {node.name: node for node in graph.graph_def.node}
+    by_name = {i.name.removesuffix(":0"): i for i in graph.inputs}
+    new = type(graph.graph_def)()
+    new.CopyFrom(graph.graph_def)
+    targets = {node.name: node for node in new.node}
+    for name, value in values.items():
+        bare = name.removesuffix(":0")
+        node = node_of(by_name[bare].tensor) if bare in by_name else bare
+        if node not in nodes or nodes[node].op not in _fixable():
+            known = [n.name for n in graph.graph_def.node if n.op in _fixable()]
+            raise UsageError(
+                f"--set: there is no placeholder '{name}' (there are: {', '.join(known) or 'none'})"
+            )
+        dtype = tf.dtypes.as_dtype(nodes[node].attr["dtype"].type)
+        with translated(UsageError, f"--set {name}: no value of type {dtype.name}"):
+            tensor = tf.make_tensor_proto(_plain_value(value, dtype), dtype=dtype)
+        target = targets[node]
+        target.Clear()
+        target.name, target.op = node, "Const"
+        target.attr["dtype"].type = dtype.as_datatype_enum
+        target.attr["value"].tensor.CopyFrom(tensor)
+    left = tuple(i for i in graph.inputs if targets[node_of(i.tensor)].op != "Const")
+    return replace(graph, graph_def=new, inputs=left)
+
+
+def fold_control_flow(graph: FrozenGraph) -> FrozenGraph:
+    """Remove Switch and Merge whose predicates are constant, with TensorFlow's Grappler."""
+    if not has_control_flow_v1(graph.graph_def):
+        return graph
+    tf = _tf()
+    optimizer = _tf("python.grappler.tf_optimizer")
+    config = _tf("core.protobuf.config_pb2").ConfigProto()
+    rewrite = config.graph_options.rewrite_options
+    rewrite.optimizers[:] = ["pruning", "constfold", "loop", "pruning"]
+    rewrite.meta_optimizer_iterations = type(rewrite).TWO
+    rewrite.min_graph_nodes = -1
+    outputs = [o.tensor for o in graph.outputs]
+    full = tf.Graph()
+    with translated(UnsupportedError, "TensorFlow 1 control flow can't be removed"):
+        with full.as_default():
+            tensors = import_graph(graph, [i.shape for i in graph.inputs])
+            # A node of its own for each output, which no optimiser may rename or merge.
+            kept = [tf.identity(t, name=f"tfaot_output_{i}").name for i, t in enumerate(tensors)]
+        meta = tf.compat.v1.train.export_meta_graph(
+            graph_def=full.as_graph_def(add_shapes=True), graph=full
+        )
+        fetch = _tf("core.protobuf.meta_graph_pb2").CollectionDef()
+        fetch.node_list.value.extend(kept)
+        meta.collection_def["train_op"].CopyFrom(fetch)
+        folded = optimizer.OptimizeGraph(config, meta)
+    assert len(outputs) == len(kept)
+    return FrozenGraph(
+        folded,
+        tuple(replace(i, tensor=f"{_ARGUMENT}{n}:0") for n, i in enumerate(graph.inputs)),
+        tuple(replace(o, tensor=name) for o, name in zip(graph.outputs, kept, strict=True)),
+    )
+
+
+_ARGUMENT = "tfaot_input_"
+
+
+def import_graph(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...] | None]) -> list[Any]:
+    """Import a graph into the default graph, with new placeholders of the given shapes."""
+    tf = _tf()
+    placeholders = [
+        tf.compat.v1.placeholder(tf.dtypes.as_dtype(i.dtype), shape, name=f"{_ARGUMENT}{number}")
+        for number, (i, shape) in enumerate(zip(graph.inputs, shapes, strict=True))
+    ]
+    return _import(graph, placeholders)
+
+
+# Lowering and evaluating
+
+
+def make_function(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...]]) -> Any:
+    """The graph as a ConcreteFunction over inputs of the given shapes, for XLA or TensorFlow."""
+    tf = _tf()
+    specs = [
+        tf.TensorSpec(shape, tf.dtypes.as_dtype(i.dtype))
+        for i, shape in zip(graph.inputs, shapes, strict=True)
+    ]
+
+    def call(*arguments: Any) -> list[Any]:
+        return _import(graph, arguments)
+
+    with translated(ModelError, "the model can't be rebuilt for these shapes"):
+        return tf.function(call, autograph=False).get_concrete_function(*specs)
+
+
+def output_shapes(function: Any) -> list[tuple[int | None, ...] | None]:
+    """The result shapes that TensorFlow infers, None where it can't tell."""
+    return [_dims(t.shape) for t in function.outputs]
+
+
+def lower(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -> bytes:
+    """The optimised HLO of a function with static shapes, as a serialized HloModuleProto.
+
+    Raises:
+        UnsupportedError: names the ops that XLA can't compile, and their nodes.
+    """
+    compiler_ir = _tf("python.eager.polymorphic_function.compiler_ir")
+    tf = _tf()
+    flat = [
+        tf.TensorSpec(shape, tf.dtypes.as_dtype(i.dtype))
+        for i, shape in zip(graph.inputs, specs, strict=True)
+    ]
+    try:
+        generate = compiler_ir.from_concrete_function(function, flat)
+        serialized = generate(stage="optimized_hlo_serialized", platform_name="CPU")
+    except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
+        raise _lowering_error(graph, error) from error
+    return _anonymous(serialized)
+
+
+def hlo_result_shapes(serialized: bytes) -> list[tuple[tuple[int, ...], bool]]:
+    """Per result of a serialized HLO module: its dimensions, and whether one varies at run time."""
+    module = _tf("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
+    result = module.host_program_shape.result
+    shapes = result.tuple_shapes if result.element_type == _TUPLE else [result]
+    return [(tuple(s.dimensions), any(s.is_dynamic_dimension)) for s in shapes]
+
+
+_TUPLE = 13  # PrimitiveType.TUPLE of xla_data.proto
+
+
+def missing_kernels(graph_def: Any) -> list[Any]:
+    """The nodes whose op, or whose op with its types, XLA has no kernel for."""
+    registry = _tf("python.framework.kernels")
+    known: dict[str, Any] = {}
+    found = []
+    for node in all_nodes(graph_def):
+        if node.op not in known:
+            kernels = registry.get_registered_kernels_for_op(node.op).kernel
+            known[node.op] = [k for k in kernels if k.device_type == _XLA_DEVICE]
+        functions = {f.signature.name for f in graph_def.library.function}
+        if node.op in functions or node.op in _XLA_BUILT_IN:
+            continue
+        if not any(_accepts(kernel, node) for kernel in known[node.op]):
+            found.append(node)
+    return found
+
+
+_XLA_BUILT_IN = frozenset({"NoOp", "Placeholder", "PartitionedCall", "StatefulPartitionedCall"})
+
+
+def evaluate(function: Any, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The results of plain TensorFlow on the given arrays."""
+    return [np.asarray(t.numpy()) for t in run(function, to_tensors(inputs))]
+
+
+def to_tensors(inputs: Sequence[NDArray[Any]]) -> list[Any]:
+    """Arrays as TensorFlow tensors."""
+    return [_tf().constant(array) for array in inputs]
+
+
+def run(function: Any, tensors: Sequence[Any]) -> list[Any]:
+    """One call of a function made by `make_function`."""
+    with translated(ModelError, "TensorFlow can't evaluate the model"):
+        return list(function(*tensors))
+
+
+def constants(graph_def: Any) -> list[tuple[int, int, bool]]:
+    """Elements, bytes and whether floating or complex, of each constant of a graph."""
+    tf = _tf()
+    found = []
+    for node in all_nodes(graph_def):
+        if node.op == "Const":
+            tensor = node.attr["value"].tensor
+            dtype = tf.dtypes.as_dtype(tensor.dtype)
+            count = int(np.prod([d.size for d in tensor.tensor_shape.dim], dtype=np.int64))
+            real = dtype.is_floating or dtype.is_complex
+            found.append((count, count * dtype.size, bool(real)))
+    return found
+
+
+# Python objects
+
+
+def export_object(model: Any, custom_objects: Mapping[str, object]) -> FrozenGraph:
+    """Freeze a Keras model, a tf.function, a ConcreteFunction or a tf.Module.
+
+    A path to a Keras file is loaded first, with `custom_objects`.
+
+    Raises:
+        UsageError: no such object, or one that was never called or has several functions.
+    """
+    tf = _tf()
+    if isinstance(model, (str, Path)):
+        model = read_keras(Path(model), custom_objects)
+    concrete = tf.types.experimental.ConcreteFunction
+    generic = tf.types.experimental.PolymorphicFunction
+    if _is_keras(model):
+        return freeze_keras(model)
+    if isinstance(model, concrete):
+        return freeze_function(model)
+    if isinstance(model, generic):
+        return freeze_function(_only_trace(model, "the tf.function"))
+    if isinstance(model, tf.Module):
+        return freeze_function(_module_function(model, generic))
+    raise UsageError(
+        f"a {type(model).__name__} can't be compiled: give a path, a Keras model, "
+        "a tf.function, a ConcreteFunction or a tf.Module"
+    )
+
+
+def serialize(graph_def: Any) -> bytes:
+    """The bytes of a GraphDef, the same for equal graphs; ModelError beyond 2 GB."""
+    with translated(ModelError, "the model is too large for one graph"):
+        return bytes(graph_def.SerializeToString(deterministic=True))
+
+
+def parse_graph_def(data: bytes) -> Any:
+    """The GraphDef that `serialize` wrote."""
+    return _tf().compat.v1.GraphDef.FromString(data)
+
+
+# Internals
+
+
+def _import(graph: FrozenGraph, arguments: Sequence[Any]) -> list[Any]:
+    tf = _tf()
+    mapping = {i.tensor: t for i, t in zip(graph.inputs, arguments, strict=True)}
+    # What the graph no longer mentions can't be mapped, and what it maps it can't return.
+    present = {tensor_name(i) for n in graph.graph_def.node for i in n.input}
+    wanted = [o.tensor for o in graph.outputs if o.tensor not in mapping]
+    made = tf.graph_util.import_graph_def(
+        graph.graph_def,
+        input_map={name: t for name, t in mapping.items() if name in present},
+        return_elements=wanted,
+        name="",
+    )
+    by_name = {**mapping, **dict(zip(wanted, made, strict=True))}
+    return [by_name[o.tensor] for o in graph.outputs]
+
+
+def _dims(shape: Any) -> tuple[int | None, ...] | None:
+    return None if shape.rank is None else tuple(shape.as_list())
+
+
+def _short(tensor: str) -> str:
+    return tensor.removesuffix(":0")
+
+
+def _signature_key(path: Path, keys: Sequence[str], wanted: str | None) -> str:
+    listed = ", ".join(keys)
+    if not keys:
+        raise ModelError(
+            f"the SavedModel '{path}' has no signatures: save it with "
+            "tf.saved_model.save(model, path, signatures=model.function)"
+        )
+    if wanted is not None:
+        if wanted not in keys:
+            raise ModelError(f"there is no signature '{wanted}' in '{path}' (there are: {listed})")
+        return wanted
+    if _DEFAULT_SIGNATURE in keys:
+        return _DEFAULT_SIGNATURE
+    if len(keys) == 1:
+        return keys[0]
+    raise ModelError(f"'{path}' has several signatures: choose with --signature one of {listed}")
+
+
+def _fixable() -> frozenset[str]:
+    return frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
+
+
+def _plain_value(value: object, dtype: Any) -> object:
+    """A value from the command line (text) as what its type needs."""
+    if isinstance(value, str) and dtype.name == "bool":
+        words = {"true": True, "1": True, "false": False, "0": False}
+        if value.strip().lower() not in words:
+            raise ValueError(f"'{value}' is neither true nor false")
+        return words[value.strip().lower()]
+    if isinstance(value, str):
+        return np.asarray([float(v) for v in value.split(",")]).astype(dtype.as_numpy_dtype)[
+            () if "," in value else 0
+        ]
+    return value
+
+
+def _without_assignments(function: Any) -> Any:
+    """The function without updates of variables, where no result depends on them.
+
+    Random layers advance their seeds even in inference; freezing refuses that. A variable that is
+    updated and also read for a result is a state.
+    """
+    tf = _tf()
+    convert = _tf("python.framework.convert_to_constants")
+    graph_def = convert._run_inline_graph_optimization(function, False, False)
+    outputs = [t.name for t in function.outputs]
+    needed = dependencies(graph_def, outputs)
+    nodes = {node.name: node for node in graph_def.node}
+    updated = {
+        _resource(nodes, node.input[0]): node.name
+        for node in graph_def.node
+        if node.op in ASSIGNMENTS
+    }
+    for name in sorted(needed):
+        if nodes[name].op == "ReadVariableOp" and _resource(nodes, nodes[name].input[0]) in updated:
+            raise UnsupportedError(
+                f"the model keeps a state: the variable read by '{name}' is also updated "
+                f"('{updated[_resource(nodes, nodes[name].input[0])]}')"
+            )
+    count = len(function.inputs) - len(function.captured_inputs)
+    arguments = function.inputs[:count]
+    captures = dict(
+        zip([t.name for t in function.inputs[count:]], function.captured_inputs, strict=True)
+    )
+    clean = pruned(
+        FrozenGraph(
+            graph_def,
+            tuple(GraphInput(t.name, t.name, t.dtype.as_datatype_enum, None) for t in arguments),
+            tuple(GraphOutput(n, n, 0) for n in outputs),
+        )
+    ).graph_def
+    kept = [n for n in clean.node if tensor_name(n.name) not in captures]
+    stripped = type(clean)()
+    stripped.versions.CopyFrom(clean.versions)
+    stripped.library.CopyFrom(clean.library)
+    stripped.node.extend(kept)
+    present = {tensor_name(i) for n in kept for i in n.input}
+
+    def call(*tensors: Any) -> list[Any]:
+        mapping = {a.name: t for a, t in zip(arguments, tensors, strict=True)}
+        mapping.update(captures)
+        wanted = [name for name in outputs if name not in mapping]
+        made = tf.graph_util.import_graph_def(
+            stripped,
+            input_map={k: v for k, v in mapping.items() if k in present},
+            return_elements=wanted,
+            name="",
+        )
+        by_name = {**mapping, **dict(zip(wanted, made, strict=True))}
+        return [by_name[name] for name in outputs]
+
+    specs = [tf.TensorSpec(t.shape, t.dtype) for t in arguments]
+    clean_function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    # The variables must be known to the new graph, else they can't be frozen.
+    for variable in function.graph.variables:
+        clean_function.graph.watch_variable(variable)
+    return clean_function
+
+
+def _resource(nodes: Mapping[str, Any], tensor: str) -> str:
+    name = node_of(tensor)
+    while name in nodes and nodes[name].op == "Identity":
+        name = node_of(nodes[name].input[0])
+    return name
+
+
+def _accepts(kernel: Any, node: Any) -> bool:
+    for constraint in kernel.constraint:
+        allowed = constraint.allowed_values.list.type
+        value = node.attr[constraint.name]
+        given = list(value.list.type) or [value.type]
+        if allowed and any(t not in allowed for t in given):
+            return False
+    return True
+
+
+def _lowering_error(graph: FrozenGraph, error: BaseException) -> UnsupportedError:
+    missing = missing_kernels(graph.graph_def)
+    if missing:
+        return UnsupportedError(f"XLA can't compile the ops {list_nodes(missing)}")
+    line = essential_line(error).removeprefix("Failed getting HLO text: ").strip("'\" ")
+    nodes = [n for n in nodes_named(error) if n not in line]
+    where = f" (node '{nodes[0]}')" if nodes else ""
+    return UnsupportedError(f"XLA can't compile the model: {line}{where}")
+
+
+def _anonymous(serialized: bytes) -> bytes:
+    """The module without what differs from run to run: its name and the places in sources."""
+    module = _tf("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
+    module.name = "model"
+    module.id = 0
+    for computation in module.computations:
+        for instruction in computation.instructions:
+            instruction.metadata.ClearField("source_file")
+            instruction.metadata.ClearField("source_line")
+    module.ClearField("stack_frame_index")
+    return bytes(module.SerializeToString(deterministic=True))
+
+
+def _is_keras(model: Any) -> bool:
+    modules = {cls.__module__.split(".")[0] for cls in type(model).__mro__}
+    return bool(modules & {"keras", "tf_keras"}) and hasattr(model, "layers")
+
+
+def _keras_inputs(model: Any) -> Any:
+    """The structure of a Keras model's inputs, with shapes and types at its leaves."""
+    if getattr(model, "inputs", None):
+        # A functional model knows its structure; others have a flat list.
+        structure = getattr(model, "_inputs_struct", None)
+        structure = structure if structure is not None else getattr(model, "_nested_inputs", None)
+        return structure if structure is not None else _one_or_list(model.inputs)
+    if callable(getattr(model, "save_spec", None)) and model.save_spec() is not None:
+        return model.save_spec()[0][0]
+    if importlib.util.find_spec("keras") is not None:
+        export = importlib.import_module("keras.src.export.export_utils")
+        with translated(ModelError, "the inputs of the Keras model are unknown"):
+            signature = export.get_input_signature(model)
+        if signature:
+            return signature[0] if len(signature) == 1 else signature
+    raise ModelError("the Keras model is not built: call it once on an input before compiling it")
+
+
+def _one_or_list(values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _keras_input_names(structure: Any, specs: Sequence[Any]) -> list[str]:
+    if isinstance(structure, dict):
+        return [str(key) for key in sorted(structure)]
+    return [
+        _short(str(getattr(spec, "name", None) or f"input_{index}"))
+        for index, spec in enumerate(specs)
+    ]
+
+
+def _keras_output_names(model: Any, function: Any) -> list[str]:
+    structure = function.structured_outputs
+    count = len(function.outputs)
+    names = [str(n) for n in getattr(model, "output_names", None) or ()]
+    if isinstance(structure, dict) or len(names) != count:
+        return _result_names(structure)
+    return _unique(names)
+
+
+def _result_names(structure: Any) -> list[str]:
+    """Names of a function's results: dict keys, sorted, else `output_0`, `output_1`, ..."""
+    tf = _tf()
+    if isinstance(structure, dict):
+        names: list[str] = []
+        for key in sorted(structure):
+            leaves = len(tf.nest.flatten(structure[key]))
+            names += [str(key)] if leaves == 1 else [f"{key}_{i}" for i in range(leaves)]
+        return _unique(names)
+    return [f"output_{i}" for i in range(len(tf.nest.flatten(structure)))]
+
+
+def _argument_name(tensor: Any) -> str:
+    given = tensor.op.node_def.attr["_user_specified_name"].s.decode()
+    return given or _short(tensor.name)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    used: set[str] = set()
+    result = []
+    for name in names:
+        unique, count = name, 1
+        while unique in used:
+            unique, count = f"{name}_{count}", count + 1
+        used.add(unique)
+        result.append(unique)
+    return result
+
+
+def _only_trace(function: Any, what: str) -> Any:
+    if function.input_signature is not None:
+        with translated(ModelError, f"{what} can't be traced"):
+            return function.get_concrete_function()
+    traces = function._list_all_concrete_functions()
+    if len(traces) == 1:
+        return traces[0]
+    state = "was never called" if not traces else f"was called with {len(traces)} kinds of input"
+    raise UsageError(
+        f"{what} {state}: give it an input_signature, or pass function.get_concrete_function(...)"
+    )
+
+
+def _module_function(module: Any, generic: Any) -> Any:
+    found: dict[str, Callable[..., Any]] = {}
+    for name in dir(type(module)):
+        if isinstance(getattr(type(module), name, None), generic):
+            found[name] = getattr(module, name)
+    found.update((n, v) for n, v in vars(module).items() if isinstance(v, generic))
+    if "__call__" in found:
+        return _only_trace(found["__call__"], "the module's __call__")
+    if len(found) == 1:
+        name, function = next(iter(found.items()))
+        return _only_trace(function, f"the module's function '{name}'")
+    if not found:
+        raise UsageError("the module has no tf.function: decorate the method with @tf.function")
+    raise UsageError(f"the module has several functions: pass one of {', '.join(sorted(found))}")

@@ -1,0 +1,117 @@
+"""The worker process: `python -m tfaot.frontend.worker`, started by a session.
+
+Input: requests on standard input. Output: replies on what was standard output; whatever
+TensorFlow or a model's code prints goes to standard error, which the session keeps.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from numpy.typing import NDArray
+
+from tfaot.errors import TfaotError
+from tfaot.frontend.model import Model
+from tfaot.frontend.model_description import Description
+from tfaot.frontend.protocol import ClosedError, Failure, Request, Success, receive, send
+from tfaot.frontend.source import ModelSource
+
+
+class Worker:
+    """The functions that a session can call, by their names."""
+
+    def __init__(self) -> None:
+        self._models: dict[int, Model] = {}
+        self._next = 0
+
+    def load(self, source: ModelSource) -> tuple[int, Description]:
+        """Load a model; the number stands for it in later calls."""
+        model = Model(source)
+        self._next += 1
+        self._models[self._next] = model
+        return self._next, model.description
+
+    def lower(self, model: int, batch: int | None) -> bytes:
+        """`Model.lower`."""
+        return self._models[model].lower(batch)
+
+    def evaluate(self, model: int, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """`Model.evaluate`."""
+        return self._models[model].evaluate(inputs)
+
+    def time(
+        self, model: int, inputs: Sequence[NDArray[Any]], repetitions: int, warmup: int
+    ) -> list[float]:
+        """`Model.time`."""
+        return self._models[model].time(inputs, repetitions, warmup)
+
+    def forget(self, model: int) -> None:
+        """Free a model."""
+        self._models.pop(model, None)
+
+    def resident_bytes(self) -> int:
+        """Resident memory of this process, in bytes."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer requests until the session closes the pipe or ends."""
+    incoming: queue.Queue[Request] = queue.Queue()
+    threading.Thread(target=_read, args=(requests, incoming), daemon=True).start()
+    # Importing TensorFlow takes seconds: start before the first request is complete.
+    from tfaot.frontend import tensorflow
+
+    prepared = False
+    worker = Worker()
+    while True:
+        request = incoming.get()
+        try:
+            if not prepared:
+                tensorflow.prepare()
+                prepared = True
+            value = getattr(worker, request.verb)(**request.arguments)
+            reply: Success | Failure = Success(value)
+        except TfaotError as error:
+            reply = Failure(type(error).__name__, str(error))
+        except Exception as error:
+            # A fault of ours: the session shows it whole, and this process stays usable.
+            reply = Failure("", f"{type(error).__name__}: {error}", traceback.format_exc())
+        try:
+            send(replies, reply)
+        except BrokenPipeError:
+            return
+
+
+def main() -> None:
+    """Serve on the standard streams."""
+    # Ctrl-C is the session's to handle: it ends this process by closing the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    serve(requests, replies)
+
+
+def _read(requests: BinaryIO, incoming: queue.Queue[Request]) -> None:
+    """Queue requests; when the pipe closes, end the process whatever it is doing."""
+    while True:
+        try:
+            incoming.put(receive(requests))
+        except ClosedError:
+            sys.stderr.flush()
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
