@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 from tfaot.errors import UsageError
 
@@ -116,3 +116,29 @@ def check_namespace(namespace: str) -> str:
         if not _IDENTIFIER.match(part) or part in RESERVED_WORDS:
             raise UsageError(f"namespace '{namespace}' is not a C++ namespace (such as a::b)")
     return namespace
+
+
+def make_options(output_dir: str | Path, **options: Any) -> CompileOptions:
+    """Options from a Python call: lists, a single value or a string of flags become tuples.
+
+    Raises:
+        UsageError: an unknown option, or a wrong value.
+    """
+    known = {f.name for f in fields(CompileOptions)} - {"output_dir"}
+    for key in options:
+        if key not in known:
+            raise UsageError(f"there is no option '{key}', known are {', '.join(sorted(known))}")
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in ("xla_flags", "tf_xla_flags"):
+        if isinstance(given.get(key), str):
+            given[key] = given[key].split()
+    for key in ("inputs", "outputs", "batch_sizes", "xla_flags", "tf_xla_flags", "emit"):
+        if key in given:
+            value = given[key]
+            given[key] = (value,) if isinstance(value, (str, int)) else tuple(value)
+    for key in ("emit", "batch_sizes"):
+        if key in given:
+            given[key] = tuple(sorted(set(given[key])))
+    if "input_shapes" in given:
+        given["input_shapes"] = {k: tuple(v) for k, v in given["input_shapes"].items()}
+    return CompileOptions(Path(output_dir), **given)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _MEMBERS = frozenset(
     """
     name num_inputs num_outputs input_names output_names input_dtypes output_dtypes weights_bytes
-    rows_independent workspace_is_constant workspace workspace_bytes info run run_or_throw
-    max_stack_bytes small_stack_bytes
+    rows_independent max_batch workspace_is_constant workspace workspace_bytes info run run_or_throw
+    small_stack_bytes
     """.split()  # noqa: SIM905
 )
 
@@ -165,6 +165,7 @@ def header_text(manifest: Manifest) -> str:
         batch_text=_batch_text(manifest),
         batch_enum=f"TFAOT_BATCH_{manifest.batch.kind.upper()}",
         batch_sizes=manifest.batch.sizes,
+        max_batch=min((_max_batch(t) for t in manifest.tensors), default=2**62),
         batch_argument=_batch_argument(manifest),
         rows_independent=int(manifest.batch.rows_independent),
         weights_bytes=manifest.weights_bytes,
@@ -184,9 +185,22 @@ def header_text(manifest: Manifest) -> str:
         pointer_parameters=", ".join([batch, *pointers]),
         vector_parameters=", ".join([batch, *vectors]),
         span_parameters=", ".join([batch, *spans]),
-        **{"pass": ", ".join(["batch", *(t.c_name for t in tensors)])},
+        arguments=", ".join(["batch", *(t.c_name for t in tensors)]),
         pass_data=", ".join(["batch", *data]),
     )
+
+
+def _max_batch(tensor: Tensor) -> int:
+    """The largest batch size for which the tensor's bytes are sure to fit into 63 bits."""
+    bound, symbolic = tensor.ctype.size, 0
+    for dim in tensor.dims:
+        if isinstance(dim, int):
+            bound *= max(dim, 1)
+        else:
+            bound *= abs(dim.scale) + abs(dim.offset)
+            symbolic += 1
+    limit = 2**62 // bound
+    return limit if symbolic <= 1 else int(limit ** (1 / symbolic) * 0.99)
 
 
 def _environment() -> jinja2.Environment:

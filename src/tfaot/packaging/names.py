@@ -9,7 +9,20 @@ from pathlib import PurePath
 
 from tfaot.options import RESERVED_WORDS
 
-_TAKEN = frozenset({"batch", "n", "workspace", "arguments", "status", "buffer"})
+# What the generated header itself names inside the functions that take the tensors.
+_TAKEN = frozenset(
+    {
+        "batch",
+        "bytes",
+        "max_batch",
+        "memory",
+        "n",
+        "small_stack_bytes",
+        "stack",
+        "workspace",
+        "workspace_bytes",
+    }
+)
 
 
 def c_identifier(text: str, fallback: str) -> str:

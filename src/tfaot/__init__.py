@@ -1,0 +1,79 @@
+"""tfaot: TensorFlow models ahead of time, to a C/C++ header and an object that need nothing else.
+
+    artifact = tfaot.compile(model, "out", name="tagger")
+    model = tfaot.load("out/tagger.json")
+    y = model(x)
+
+Nothing is imported before it is used: loading a model needs NumPy alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfaot.errors import (
+    ArtifactError,
+    InputError,
+    InvalidModuleError,
+    ModelError,
+    TfaotError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+)
+
+if TYPE_CHECKING:
+    from tfaot.artifact import Artifact
+    from tfaot.runtime.model import Model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArtifactError",
+    "InputError",
+    "InvalidModuleError",
+    "ModelError",
+    "TfaotError",
+    "UnsupportedError",
+    "UsageError",
+    "VerificationError",
+    "__version__",
+    "compile",
+    "load",
+]
+
+
+def compile(  # noqa: A001 (tfaot.compile reads well, and nobody imports it by its bare name)
+    model: Any, output_dir: str | Path, *, name: str | None = None, **options: Any
+) -> Artifact:
+    """Compile a model to NAME.h, NAME.o and NAME.json in `output_dir`.
+
+    Args:
+        model: path of a SavedModel, .keras, .h5 or frozen .pb, or a Keras model, tf.function,
+            ConcreteFunction or tf.Module.
+        output_dir: folder that receives the files.
+        name: C identifier that the files and functions are named by; default: the model's own.
+        **options: further fields of `tfaot.options.CompileOptions`.
+
+    Returns:
+        The paths of the files; its `load()` makes a callable.
+
+    Raises:
+        TfaotError: one of its subclasses, with one line that says what to do.
+    """
+    from tfaot.compiler import compile_model
+    from tfaot.options import make_options
+
+    return compile_model(make_options(output_dir, name=name, **options), model)
+
+
+def load(path: str | Path) -> Model:
+    """The compiled model whose manifest is `path`, as a callable on NumPy arrays.
+
+    Raises:
+        ArtifactError: manifest or object is missing, corrupt, or not for this machine.
+    """
+    from tfaot.runtime.model import load as load_model
+
+    return load_model(path)

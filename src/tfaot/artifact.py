@@ -1,0 +1,133 @@
+"""The files of a compiled model, and writing them so that no half of them is ever seen."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfaot.errors import UsageError
+
+if TYPE_CHECKING:
+    from tfaot.packaging.manifest import Manifest
+    from tfaot.runtime.model import Model
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Where a compiled model is: NAME.h, NAME.o, NAME.json, and further files asked for."""
+
+    header: Path
+    object: Path
+    manifest: Path
+    extra: tuple[Path, ...] = ()
+
+    def load(self) -> Model:
+        """The model as a callable on NumPy arrays."""
+        from tfaot.runtime.model import load
+
+        return load(self.manifest)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files, the artifact's three first."""
+        return (self.header, self.object, self.manifest, *self.extra)
+
+
+def check_output_dir(directory: str | Path) -> Path:
+    """Make the output folder where it is missing; UsageError where it can't be written to.
+
+    Call it before a long compilation, so that this does not fail at its end.
+    """
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".tfaot-", dir=directory)
+        os.close(descriptor)
+        Path(name).unlink()
+    except FileExistsError:
+        raise UsageError(f"output folder '{directory}' is a file: choose another (-o)") from None
+    except OSError as error:
+        raise UsageError(
+            f"can't write to output folder '{directory}': {error.strerror} (-o)"
+        ) from None
+    return directory
+
+
+def write_artifact(
+    directory: str | Path,
+    name: str,
+    header_text: str,
+    object_bytes: bytes,
+    manifest: Manifest,
+    extra: Mapping[str, str] | None = None,
+) -> Artifact:
+    """Write the files of one model, all or none of them.
+
+    Args:
+        directory: the output folder, made where it is missing.
+        name: the model's name, which the files are named by.
+        header_text: contents of NAME.h.
+        object_bytes: contents of NAME.o.
+        manifest: contents of NAME.json; its `object` is set from `object_bytes`.
+        extra: further texts by file suffix (`ll`, `s`, `hlo`).
+
+    Raises:
+        UsageError: the folder or a file in it can't be written.
+    """
+    from tfaot.packaging.manifest import ObjectFile
+
+    directory = check_output_dir(directory)
+    digest = hashlib.sha256(object_bytes).hexdigest()
+    manifest = replace(manifest, object=ObjectFile(f"{name}.o", digest))
+    further = {f"{name}.{suffix}": text for suffix, text in sorted((extra or {}).items())}
+    contents = {
+        **{file: text.encode() for file, text in further.items()},
+        f"{name}.h": header_text.encode(),
+        f"{name}.o": object_bytes,
+        # Last, since it vouches for the object.
+        f"{name}.json": manifest.to_json().encode(),
+    }
+    with _temporary_files(directory, contents) as written:
+        for file, temporary in written.items():
+            if (directory / file).is_dir():
+                raise UsageError(f"'{directory / file}' is a folder: remove it or choose --name")
+            try:
+                temporary.replace(directory / file)
+            except OSError as error:
+                raise UsageError(f"can't write '{directory / file}': {error.strerror}") from None
+    return Artifact(
+        directory / f"{name}.h",
+        directory / f"{name}.o",
+        directory / f"{name}.json",
+        tuple(directory / file for file in further),
+    )
+
+
+@contextlib.contextmanager
+def _temporary_files(directory: Path, contents: Mapping[str, bytes]) -> Iterator[dict[str, Path]]:
+    """Contents written under temporary names; what was not renamed is removed at the end."""
+    written: dict[str, Path] = {}
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        for file, data in contents.items():
+            try:
+                descriptor, name = tempfile.mkstemp(prefix=f".{file}-", dir=directory)
+                written[file] = Path(name)
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                written[file].chmod(0o666 & ~umask)
+            except OSError as error:
+                raise UsageError(f"can't write '{directory / file}': {error.strerror}") from None
+        yield written
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
