@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 
-def compile(  # noqa: A001 (tfaot.compile reads well, and nobody imports it by its bare name)
+def compile(
     model: Any, output_dir: str | Path, *, name: str | None = None, **options: Any
 ) -> Artifact:
     """Compile a model to NAME.h, NAME.o and NAME.json in `output_dir`.
@@ -65,7 +65,9 @@ def compile(  # noqa: A001 (tfaot.compile reads well, and nobody imports it by i
     from tfaot.compiler import compile_model
     from tfaot.options import make_options
 
-    return compile_model(make_options(output_dir, name=name, **options), model)
+    return compile_model(
+        make_options(output_dir, name=name, **options), model, lambda stage, detail: None
+    )
 
 
 def load(path: str | Path) -> Model:

@@ -136,9 +136,8 @@ def make_options(output_dir: str | Path, **options: Any) -> CompileOptions:
         if key in given:
             value = given[key]
             given[key] = (value,) if isinstance(value, (str, int)) else tuple(value)
-    for key in ("emit", "batch_sizes"):
-        if key in given:
-            given[key] = tuple(sorted(set(given[key])))
+    if "emit" in given:
+        given["emit"] = tuple(sorted(set(given["emit"])))
     if "input_shapes" in given:
         given["input_shapes"] = {k: tuple(v) for k, v in given["input_shapes"].items()}
     return CompileOptions(Path(output_dir), **given)
