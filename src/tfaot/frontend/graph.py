@@ -6,6 +6,7 @@ Works on TensorFlow's GraphDef messages without TensorFlow itself.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -136,37 +137,35 @@ def pruned(graph: FrozenGraph, *, keep_control: bool = False) -> FrozenGraph:
 
 
 def canonical(graph: FrozenGraph) -> FrozenGraph:
-    """The same graph with its functions numbered in order of use.
+    """The same graph with its functions named after their content.
 
     TensorFlow numbers functions as a process makes them, so that equal models made at different
-    times would differ.
+    times would differ, and different ones from two processes could clash in a third.
     """
     names: dict[str, str] = {}
     functions = {f.signature.name: f for f in graph.graph_def.library.function}
+    new = type(graph.graph_def)()
+    new.versions.CopyFrom(graph.graph_def.versions)
 
-    def visit(nodes: Iterable[Any]) -> None:
+    def rename(nodes: Iterable[Any]) -> None:
         for node in nodes:
             for reference in _function_references(node):
                 if reference in functions and reference not in names:
-                    names[reference] = f"function_{len(names)}"
-                    visit(functions[reference].node_def)
+                    visit(reference)
+            _rename_references(node, names)
 
-    visit(graph.graph_def.node)
-    new = type(graph.graph_def)()
-    new.versions.CopyFrom(graph.graph_def.versions)
+    def visit(name: str) -> None:
+        function = type(functions[name])()
+        function.CopyFrom(functions[name])
+        rename(function.node_def)
+        function.signature.name = ""
+        content = hashlib.sha256(function.SerializeToString(deterministic=True)).hexdigest()
+        function.signature.name = names[name] = f"function_{content[:24]}"
+        if all(f.signature.name != names[name] for f in new.library.function):
+            new.library.function.add().CopyFrom(function)
+
     new.node.extend(graph.graph_def.node)
-    for old_name, new_name in names.items():
-        function = new.library.function.add()
-        function.CopyFrom(functions[old_name])
-        function.signature.name = new_name
-    for node in all_nodes(new):
-        node.op = names.get(node.op, node.op)
-        node.ClearField("experimental_debug_info")
-        for value in node.attr.values():
-            if value.HasField("func"):
-                value.func.name = names.get(value.func.name, value.func.name)
-            for called in value.list.func if value.HasField("list") else ():
-                called.name = names.get(called.name, called.name)
+    rename(new.node)
     return replace(graph, graph_def=new)
 
 
@@ -351,6 +350,16 @@ def _sources(nodes: dict[str, Any], tensor: str) -> list[str]:
 
 def _called_functions(nodes: Iterable[Any]) -> set[str]:
     return {name for node in nodes for name in _function_references(node)}
+
+
+def _rename_references(node: Any, names: dict[str, str]) -> None:
+    node.op = names.get(node.op, node.op)
+    node.ClearField("experimental_debug_info")
+    for value in node.attr.values():
+        if value.HasField("func"):
+            value.func.name = names.get(value.func.name, value.func.name)
+        for called in value.list.func if value.HasField("list") else ():
+            called.name = names.get(called.name, called.name)
 
 
 def _function_references(node: Any) -> Iterator[str]:

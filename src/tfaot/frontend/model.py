@@ -150,7 +150,7 @@ def _load(source: ModelSource, kind: ModelKind) -> tuple[FrozenGraph, str]:
             graph = _load_exported(source.path)
     graph = backend.fix_inputs(graph, source.set_values) if kind is not ModelKind.GRAPH else graph
     graph = graphs.pruned(graph, keep_control=graphs.has_control_flow_v1(graph.graph_def))
-    graph = graphs.pruned(backend.fold_control_flow(graph))
+    graph = graphs.canonical(graphs.pruned(backend.fold_control_flow(graph)))
     graphs.check_control_flow(graph)
     graphs.check_inputs(graph)
     graphs.check_determinism(graph.graph_def)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from tfaot.errors import ModelError, UnsupportedError, UsageError
 from tfaot.frontend.graph import (
     ASSIGNMENTS,
+    PLACEHOLDERS,
     FrozenGraph,
     all_nodes,
     dependencies,
@@ -264,28 +266,31 @@ def fix_inputs(graph: FrozenGraph, values: Mapping[str, object]) -> FrozenGraph:
     if not values:
         return graph
     tf = _tf()
-    nodes = {node.name: node for node in graph.graph_def.node}
     by_name = {i.name.removesuffix(":0"): i for i in graph.inputs}
-    new = type(graph.graph_def)()
-    new.CopyFrom(graph.graph_def)
-    targets = {node.name: node for node in new.node}
+    placeholders = {n.name: n for n in graph.graph_def.node if n.op in PLACEHOLDERS}
+    known = [*dict.fromkeys([*by_name, *placeholders])]
+    fixed: dict[str, Any] = {}
     for name, value in values.items():
         bare = name.removesuffix(":0")
-        node = node_of(by_name[bare].tensor) if bare in by_name else bare
-        if node not in nodes or nodes[node].op not in _fixable():
-            known = [n.name for n in graph.graph_def.node if n.op in _fixable()]
+        if bare not in known:
             raise UsageError(
                 f"--set: there is no placeholder '{name}' (there are: {', '.join(known) or 'none'})"
             )
-        dtype = tf.dtypes.as_dtype(nodes[node].attr["dtype"].type)
+        node = node_of(by_name[bare].tensor) if bare in by_name else bare
+        number = by_name[bare].dtype if bare in by_name else placeholders[bare].attr["dtype"].type
+        dtype = tf.dtypes.as_dtype(number)
         with translated(UsageError, f"--set {name}: no value of type {dtype.name}"):
-            tensor = tf.make_tensor_proto(_plain_value(value, dtype), dtype=dtype)
-        target = targets[node]
-        target.Clear()
-        target.name, target.op = node, "Const"
-        target.attr["dtype"].type = dtype.as_datatype_enum
-        target.attr["value"].tensor.CopyFrom(tensor)
-    left = tuple(i for i in graph.inputs if targets[node_of(i.tensor)].op != "Const")
+            fixed[node] = tf.make_tensor_proto(_plain_value(value, dtype), dtype=dtype)
+    new = type(graph.graph_def)()
+    new.CopyFrom(graph.graph_def)
+    kept = [n for n in new.node if n.name not in fixed]
+    del new.node[:]
+    for name, tensor in fixed.items():
+        node = new.node.add(name=name, op="Const")
+        node.attr["dtype"].type = tensor.dtype
+        node.attr["value"].tensor.CopyFrom(tensor)
+    new.node.extend(kept)
+    left = tuple(i for i in graph.inputs if node_of(i.tensor) not in fixed)
     return replace(graph, graph_def=new, inputs=left)
 
 
@@ -345,6 +350,11 @@ def make_function(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...]]) 
         tf.TensorSpec(shape, tf.dtypes.as_dtype(i.dtype))
         for i, shape in zip(graph.inputs, shapes, strict=True)
     ]
+    # Importing a graph does not make its functions known to the runtime.
+    context = _tf("python.eager.context").context()
+    for function in graph.graph_def.library.function:
+        if not context.has_function(function.signature.name):
+            context.add_function_def(function)
 
     def call(*arguments: Any) -> list[Any]:
         return _import(graph, arguments)
@@ -464,7 +474,7 @@ def export_object(model: Any, custom_objects: Mapping[str, object]) -> FrozenGra
     if isinstance(model, tf.Module):
         return freeze_function(_module_function(model, generic))
     raise UsageError(
-        f"a {type(model).__name__} can't be compiled: give a path, a Keras model, "
+        f"an object of type {type(model).__name__} can't be compiled: give a path, a Keras model, "
         "a tf.function, a ConcreteFunction or a tf.Module"
     )
 
@@ -525,10 +535,6 @@ def _signature_key(path: Path, keys: Sequence[str], wanted: str | None) -> str:
     raise ModelError(f"'{path}' has several signatures: choose with --signature one of {listed}")
 
 
-def _fixable() -> frozenset[str]:
-    return frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
-
-
 def _plain_value(value: object, dtype: Any) -> object:
     """A value from the command line (text) as what its type needs."""
     if isinstance(value, str) and dtype.name == "bool":
@@ -587,7 +593,8 @@ def _without_assignments(function: Any) -> Any:
 
     def call(*tensors: Any) -> list[Any]:
         mapping = {a.name: t for a, t in zip(arguments, tensors, strict=True)}
-        mapping.update(captures)
+        graph = tf.compat.v1.get_default_graph()
+        mapping.update({name: graph.capture(handle) for name, handle in captures.items()})
         wanted = [name for name in outputs if name not in mapping]
         made = tf.graph_util.import_graph_def(
             stripped,
@@ -601,8 +608,7 @@ def _without_assignments(function: Any) -> Any:
     specs = [tf.TensorSpec(t.shape, t.dtype) for t in arguments]
     clean_function = tf.function(call, autograph=False).get_concrete_function(*specs)
     # The variables must be known to the new graph, else they can't be frozen.
-    for variable in function.graph.variables:
-        clean_function.graph.watch_variable(variable)
+    clean_function.graph.variables = function.graph.variables
     return clean_function
 
 
@@ -627,23 +633,30 @@ def _lowering_error(graph: FrozenGraph, error: BaseException) -> UnsupportedErro
     missing = missing_kernels(graph.graph_def)
     if missing:
         return UnsupportedError(f"XLA can't compile the ops {list_nodes(missing)}")
-    line = essential_line(error).removeprefix("Failed getting HLO text: ").strip("'\" ")
+    line = essential_line(error).removeprefix("Failed getting HLO text: ").strip("'\" .")
     nodes = [n for n in nodes_named(error) if n not in line]
     where = f" (node '{nodes[0]}')" if nodes else ""
+    if "compile-time constant" in line:
+        where += "; where an input decides it, fix that input with --set NAME=VALUE"
     return UnsupportedError(f"XLA can't compile the model: {line}{where}")
 
 
 def _anonymous(serialized: bytes) -> bytes:
-    """The module without what differs from run to run: its name and the places in sources."""
+    """The module without what differs from run to run: numbered names and places in sources."""
     module = _tf("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
     module.name = "model"
     module.id = 0
+    module.entry_computation_name = _NUMBERED.sub("entry", module.entry_computation_name)
     for computation in module.computations:
+        computation.name = _NUMBERED.sub("entry", computation.name)
         for instruction in computation.instructions:
             instruction.metadata.ClearField("source_file")
             instruction.metadata.ClearField("source_line")
     module.ClearField("stack_frame_index")
     return bytes(module.SerializeToString(deterministic=True))
+
+
+_NUMBERED = re.compile(r"^a_inference_call_\d+__")
 
 
 def _is_keras(model: Any) -> bool:
@@ -685,7 +698,8 @@ def _keras_input_names(structure: Any, specs: Sequence[Any]) -> list[str]:
 def _keras_output_names(model: Any, function: Any) -> list[str]:
     structure = function.structured_outputs
     count = len(function.outputs)
-    names = [str(n) for n in getattr(model, "output_names", None) or ()]
+    owner = getattr(model, "_functional", None) or model
+    names = [str(n) for n in getattr(owner, "output_names", None) or ()]
     if isinstance(structure, dict) or len(names) != count:
         return _result_names(structure)
     return _unique(names)
