@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfaot.errors import InvalidModuleError, UnsupportedError
-from tfaot.ir.attributes import CustomCall, GetTupleElement, Parameter, Transpose
+from tfaot.ir.attributes import Constant, CustomCall, GetTupleElement, Parameter, Transpose
 from tfaot.ir.dtypes import DType
 from tfaot.ir.inference.registry import polynomial
 from tfaot.ir.module import Computation, Instruction, Module, make_computation, unique_names
@@ -255,6 +255,22 @@ def _custom_call(context: _Context) -> Instruction:
             f"{where(raw.metadata)}"
         )
     return _plain(context)
+
+
+@_handles("set-dimension-size")
+def _set_dimension_size(context: _Context) -> Instruction:
+    raw = context.raw
+    axis = raw.integer("dimensions")
+    if len(context.operands) == 2 and isinstance(raw.shape, RawArray):
+        value, size = context.operands
+        full = isinstance(size.attrs, Constant) and size.attrs.value.ndim == 0
+        if full and 0 <= axis < len(raw.shape.dims):
+            assert isinstance(size.attrs, Constant)
+            if int(size.attrs.value) == raw.shape.dims[axis]:
+                return value
+    raise UnsupportedError(
+        f"the size of {raw.opcode} ({raw.shape} at most) depends on the data{where(raw.metadata)}"
+    )
 
 
 @_handles("topk")

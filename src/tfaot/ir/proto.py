@@ -181,6 +181,7 @@ def _get_tuple_element(raw: RawInstruction, proto: Any) -> None:
     "concatenate",
     "iota",
     "get-dimension-size",
+    "set-dimension-size",
     "reduce",
 )
 def _dimensions(raw: RawInstruction, proto: Any) -> None:
@@ -383,16 +384,14 @@ def _decode(raw: RawInstruction, dtype: DType, stored: bytes, count: int) -> NDA
         values = _varints(stored)
         if values is None:
             raise raw.error("its value is cut off or malformed")
-        unsigned = values.astype(f"<u{dtype.itemsize}")
-        return unsigned.view(dtype.numpy)
+        return np.asarray(values.astype(f"u{dtype.itemsize}").view(dtype.numpy))
     if dtype in _PACKED_BY_BITS:
         octets = np.frombuffer(stored, np.uint8)
         if octets.size != count:
             # Two to a byte, the first in the low half.
             octets = np.stack([octets & 15, octets >> 4], axis=-1).reshape(-1)[:count]
         signed = (octets.astype(np.int8) << 4) >> 4 if dtype.is_signed else octets & 15
-        narrow: NDArray[Any] = signed.astype(dtype.numpy)
-        return narrow
+        return np.asarray(signed, dtype.numpy)
     if len(stored) % dtype.itemsize:
         raise raw.error("its value is cut off")
     if dtype is DType.PRED:
