@@ -1,0 +1,249 @@
+"""Elementwise ops, and ops that only choose among values at one place.
+
+Narrow floats (float16, bfloat16) are computed in float32 and rounded after every op, as XLA:CPU
+does. Source: HLO specification, "Element-wise" sections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from tfaot.codegen.expression import Expression, rule, unsupported
+from tfaot.codegen.index import Index
+from tfaot.codegen.math import MATH
+from tfaot.codegen.vector import VectorBuilder
+from tfaot.ir.attributes import Call, Compare, ReducePrecision
+from tfaot.ir.dtypes import DType
+from tfaot.ir.module import Instruction
+
+Binary = Callable[[VectorBuilder, DType, ir.Value, ir.Value], ir.Value]
+Unary = Callable[[VectorBuilder, DType, ir.Value], ir.Value]
+
+
+def _is_signed(dtype: DType) -> bool:
+    return dtype.is_signed or dtype.is_float
+
+
+def _pred_or(plain: Binary, on_pred: Binary) -> Binary:
+    return lambda v, t, a, b: (on_pred if t is DType.PRED else plain)(v, t, a, b)
+
+
+BINARY: dict[str, Binary] = {
+    "add": _pred_or(lambda v, t, a, b: v.add(a, b), lambda v, t, a, b: v.or_(a, b)),
+    "subtract": _pred_or(lambda v, t, a, b: v.sub(a, b), lambda v, t, a, b: v.xor(a, b)),
+    "multiply": _pred_or(lambda v, t, a, b: v.mul(a, b), lambda v, t, a, b: v.and_(a, b)),
+    "divide": lambda v, t, a, b: v.div(a, b, signed=_is_signed(t)),
+    "maximum": lambda v, t, a, b: v.max(a, b, signed=_is_signed(t)),
+    "minimum": lambda v, t, a, b: v.min(a, b, signed=_is_signed(t)),
+    "and": lambda v, t, a, b: v.and_(a, b),
+    "or": lambda v, t, a, b: v.or_(a, b),
+    "xor": lambda v, t, a, b: v.xor(a, b),
+    "shift-left": lambda v, t, a, b: v.shift_left(a, b),
+    "shift-right-logical": lambda v, t, a, b: v.shift_right_logical(a, b),
+    "shift-right-arithmetic": lambda v, t, a, b: v.shift_right_arithmetic(a, b),
+}
+
+UNARY: dict[str, Unary] = {
+    "negate": lambda v, t, a: v.neg(a),
+    "abs": lambda v, t, a: a if t.is_unsigned or t is DType.PRED else v.abs(a),
+    "sign": lambda v, t, a: v.sign(a, signed=_is_signed(t)),
+    "not": lambda v, t, a: v.not_(a),
+    "popcnt": lambda v, t, a: v.popcount(a),
+    "count-leading-zeros": lambda v, t, a: v.count_leading_zeros(a),
+    "sqrt": lambda v, t, a: v.sqrt(a),
+    "floor": lambda v, t, a: v.floor(a),
+    "ceil": lambda v, t, a: v.ceil(a),
+    "round-nearest-even": lambda v, t, a: v.round_even(a),
+    "round-nearest-afz": lambda v, t, a: v.round_afz(a),
+}
+
+
+def _operands(
+    e: Expression, instruction: Instruction, indices: tuple[Index, ...]
+) -> list[ir.Value]:
+    return e.alike(*(e.value(o, indices) for o in instruction.operands))
+
+
+def _finish(e: Expression, value: ir.Value, dtype: DType) -> ir.Value:
+    return e.vector.wrap_to(e.vector.round_to(value, dtype), dtype)
+
+
+@rule(*BINARY)
+def _binary(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    dtype = instruction.array.dtype
+    if dtype.is_complex:
+        raise unsupported(instruction)
+    a, b = _operands(e, instruction, indices)
+    return _finish(e, BINARY[instruction.opcode](e.vector, dtype, a, b), dtype)
+
+
+@rule(*UNARY)
+def _unary(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    dtype = instruction.array.dtype
+    if dtype.is_complex:
+        raise unsupported(instruction)
+    (a,) = _operands(e, instruction, indices)
+    return _finish(e, UNARY[instruction.opcode](e.vector, dtype, a), dtype)
+
+
+TRANSCENDENTAL = tuple(
+    opcode for opcode in MATH if opcode not in ("power", "remainder") and opcode not in UNARY
+)
+
+
+@rule(*TRANSCENDENTAL)
+def _transcendental(
+    e: Expression, instruction: Instruction, indices: tuple[Index, ...]
+) -> ir.Value:
+    dtype = instruction.array.dtype
+    if not dtype.is_float:
+        raise unsupported(instruction)
+    arguments = _operands(e, instruction, indices)
+    return e.vector.round_to(MATH[instruction.opcode].emit(e.vector, *arguments), dtype)
+
+
+@rule("power")
+def _power(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    dtype = instruction.array.dtype
+    a, b = _operands(e, instruction, indices)
+    if dtype.is_float:
+        return e.vector.round_to(MATH["power"].emit(e.vector, a, b), dtype)
+    if not dtype.is_integer:
+        raise unsupported(instruction)
+    return _finish(e, _integer_power(e.vector, dtype, a, b), dtype)
+
+
+def _integer_power(v: VectorBuilder, dtype: DType, base: ir.Value, exponent: ir.Value) -> ir.Value:
+    """Repeated squaring over all bits; negative exponents as XLA: 1, -1 or 0 (1 / base)."""
+    one, zero = v.const(base, 1), v.const(base, 0)
+    result, square, left = one, base, exponent
+    for _ in range(dtype.bits):
+        odd = v.ne(v.and_(left, one), zero)
+        result = v.select(odd, v.mul(result, square), result)
+        square = v.mul(square, square)
+        left = v.ir.lshr(left, one)
+    if not dtype.is_signed:
+        return result
+    minus = v.const(base, -1)
+    sign = v.select(v.ne(v.and_(exponent, one), zero), minus, one)
+    inverse = v.select(v.eq(base, one), one, v.select(v.eq(base, minus), sign, zero))
+    inverse = v.select(v.eq(base, zero), minus, inverse)
+    return v.select(v.lt(exponent, zero), inverse, result)
+
+
+@rule("remainder")
+def _remainder(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    dtype = instruction.array.dtype
+    a, b = _operands(e, instruction, indices)
+    if dtype.is_float:
+        return e.vector.round_to(MATH["remainder"].emit(e.vector, a, b), dtype)
+    if not dtype.is_integer:
+        raise unsupported(instruction)
+    return _finish(e, e.vector.rem(a, b, signed=dtype.is_signed), dtype)
+
+
+@rule("compare")
+def _compare(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    dtype = instruction.operands[0].array.dtype
+    if dtype.is_complex:
+        raise unsupported(instruction)
+    attrs = instruction.attr(Compare)
+    a, b = _operands(e, instruction, indices)
+    return e.vector.compare(
+        attrs.direction, a, b, signed=dtype.is_signed, total=attrs.order == "TOTALORDER"
+    )
+
+
+@rule("select")
+def _select(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    predicate, on_true, on_false = instruction.operands
+    chosen = e.value(predicate, () if predicate.array.rank == 0 else indices)
+    condition, a, b = e.alike(chosen, e.value(on_true, indices), e.value(on_false, indices))
+    return e.vector.select(condition, a, b)
+
+
+@rule("clamp")
+def _clamp(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    low, operand, high = (
+        e.value(o, () if o.array.rank == 0 else indices) for o in instruction.operands
+    )
+    low, operand, high = e.alike(low, operand, high)
+    return e.vector.clamp(low, operand, high, signed=_is_signed(instruction.array.dtype))
+
+
+@rule("is-finite")
+def _is_finite(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    (a,) = _operands(e, instruction, indices)
+    return e.vector.is_finite(a)
+
+
+@rule("convert")
+def _convert(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    source, target = instruction.operands[0].array.dtype, instruction.array.dtype
+    if source.is_complex or target.is_complex:
+        raise unsupported(instruction)
+    (a,) = _operands(e, instruction, indices)
+    return e.vector.convert(a, source, target)
+
+
+@rule("bitcast-convert")
+def _bitcast_convert(
+    e: Expression, instruction: Instruction, indices: tuple[Index, ...]
+) -> ir.Value:
+    source, target = instruction.operands[0].array.dtype, instruction.array.dtype
+    if source.itemsize != target.itemsize or source.bits < 8 or target.bits < 8:
+        raise unsupported(instruction)
+    if source.is_complex or target.is_complex:
+        raise unsupported(instruction)
+    (a,) = _operands(e, instruction, indices)
+    v = e.vector
+    raw = v.to_memory(a, source)
+    bits = v.float_bits(raw) if source in (DType.F32, DType.F64) else raw
+    if target in (DType.F32, DType.F64):
+        return v.bits_float(bits)
+    return v.from_memory(bits, target)
+
+
+@rule("reduce-precision")
+def _reduce_precision(
+    e: Expression, instruction: Instruction, indices: tuple[Index, ...]
+) -> ir.Value:
+    attrs = instruction.attr(ReducePrecision)
+    dtype = instruction.array.dtype
+    (a,) = _operands(e, instruction, indices)
+    v = e.vector
+    if dtype is DType.F64:
+        exponent, mantissa, bias = 11, 52, 1023
+    else:
+        exponent, mantissa, bias = 8, 23, 127
+    bits = v.float_bits(a)
+    drop = mantissa - attrs.mantissa_bits
+    if drop > 0:
+        low = v.and_(v.ir.lshr(bits, v.const(bits, drop)), v.const(bits, 1))
+        bits = v.add(v.add(bits, v.const(bits, (1 << (drop - 1)) - 1)), low)
+        bits = v.and_(bits, v.const(bits, -(1 << drop)))
+    result = v.bits_float(bits)
+    if attrs.exponent_bits < exponent:
+        reach = (1 << (attrs.exponent_bits - 1)) - 1
+        magnitude = v.abs(result)
+        fraction = ((1 << mantissa) - (1 << max(drop, 0))) if drop < mantissa else 0
+        largest = v.const_bits(a, ((bias + reach) << mantissa) | fraction)
+        smallest = v.const_bits(a, (bias - reach + 1) << mantissa)
+        over = v.gt(magnitude, largest)
+        result = v.select(over, v.copysign(v.const(a, float("inf")), a), result)
+        under = v.lt(magnitude, smallest)
+        result = v.select(under, v.copysign(v.const(a, 0.0), a), result)
+    return v.round_to(v.select(v.is_nan(a), a, result), dtype)
+
+
+@rule("copy", "optimization-barrier")
+def _copy(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    return e.value(instruction.operands[0], indices)
+
+
+@rule("map")
+def _map(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    arguments = _operands(e, instruction, indices)
+    return e.apply(instruction.attr(Call).to_apply, arguments)

@@ -1,0 +1,299 @@
+"""Values of fused instructions at given indices.
+
+Input: an instruction, an index per dimension (`codegen.index`), and the leaves: the instructions
+whose values lie in memory. Output: LLVM code for the value at these indices, 16 lanes or one.
+
+Every opcode that can be part of an expression registers a rule here (`@rule("add")`), in the file
+of its family: `elementwise`, `movement`, `gather`. A rule gets the emitter, the instruction and the
+indices, and asks the emitter for its operands' values at the indices that it derives from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from tfaot.codegen.index import Affine, Index, IndexBuilder, Lanes, Sizes, as_value
+from tfaot.codegen.vector import (
+    I1,
+    I8,
+    I32,
+    VectorBuilder,
+    lane_count,
+    memory_element,
+    register_element,
+)
+from tfaot.errors import UnsupportedError
+from tfaot.ir.attributes import Constant
+from tfaot.ir.module import Computation, Instruction
+from tfaot.ir.shapes import Dim, Shape, product
+
+LANES = 16
+
+Rule = Callable[["Expression", Instruction, tuple[Index, ...]], ir.Value]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*opcodes: str) -> Callable[[Rule], Rule]:
+    """Register how values of `opcodes` are emitted."""
+
+    def register(function: Rule) -> Rule:
+        for opcode in opcodes:
+            assert opcode not in RULES, opcode
+            RULES[opcode] = function
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """An array in memory, row-major.
+
+    Attributes:
+        pointer: its first element.
+        shape: type and dimensions.
+        pitch: sizes that its strides are made of, where these are not the dimensions' own (an
+            input or output whose batch axis is not the first, seen through a tile of rows).
+    """
+
+    pointer: ir.Value
+    shape: Shape
+    pitch: Sizes | None = None
+
+
+Override = Callable[[tuple[Index, ...]], ir.Value]
+
+
+class Expression:
+    """Emits values within one basic block.
+
+    Args:
+        vector: where code goes.
+        sizes: run-time values of dimensions.
+        leaves: the arrays in memory, by instruction id.
+        overrides: values that the kernel already has (the reduction or dot that it is built
+            around), by instruction id.
+        mask: lanes that are active (<16 x i1>), None for all: no memory is touched for the others.
+        lanes: lanes of the vectorised dimension.
+    """
+
+    def __init__(
+        self,
+        vector: VectorBuilder,
+        sizes: Sizes,
+        leaves: Mapping[int, Leaf],
+        overrides: Mapping[int, Override] | None = None,
+        mask: ir.Value | None = None,
+        lanes: int = LANES,
+    ) -> None:
+        self.vector = vector
+        self.index = IndexBuilder(vector, sizes, lanes)
+        self.leaves = leaves
+        self.overrides = overrides or {}
+        self.mask = mask
+        self.lanes = lanes
+        self._values: dict[tuple[object, ...], ir.Value] = {}
+
+    def value(self, instruction: Instruction, indices: Sequence[Index]) -> ir.Value:
+        """The value at `indices`: a scalar where these are the same for all lanes, else a vector.
+
+        Values are in register form (see `codegen.vector`).
+        """
+        shape = instruction.array
+        indices = tuple(
+            Affine(0) if dim == 1 else index for dim, index in zip(shape.dims, indices, strict=True)
+        )
+        key = (id(instruction), indices)
+        known = self._values.get(key)
+        if known is None:
+            known = self._values[key] = self._emit(instruction, indices)
+        return known
+
+    def _emit(self, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+        override = self.overrides.get(id(instruction))
+        if override is not None:
+            return override(indices)
+        leaf = self.leaves.get(id(instruction))
+        if leaf is not None:
+            return self.load(leaf, indices)
+        emit = RULES.get(instruction.opcode)
+        if emit is None:
+            raise unsupported(instruction)
+        return emit(self, instruction, indices)
+
+    # Memory
+
+    def address(self, leaf: Leaf, indices: Sequence[Index]) -> Affine | Lanes:
+        """The position, in elements, of an array's element."""
+        if leaf.pitch is None:
+            return self.index.evaluate(self.index.join(leaf.shape.dims, indices))
+        total: Index = Affine(0)
+        stride: ir.Value | int = 1
+        for dim, index in reversed(list(zip(leaf.shape.dims, indices, strict=True))):
+            index = self.index.evaluate(index)
+            if isinstance(stride, int):
+                scaled: Index = self.index.scale(index, stride)
+            elif isinstance(index, Affine) and index.stride == 0:
+                scaled = Affine(self.index.mul(index.base, stride))
+            else:
+                lanes = self.index.lane_values(index)
+                scaled = Lanes(self.vector.ir.mul(lanes, self.index.splat(stride)))
+            total = self.index.sum(total, scaled)
+            extent = leaf.pitch.value(self.vector.ir, dim)
+            stride = self.index.mul(stride, extent)
+        return self.index.evaluate(total)
+
+    def load(self, leaf: Leaf, indices: Sequence[Index]) -> ir.Value:
+        """The element of an array, in register form."""
+        dtype = leaf.shape.dtype
+        element = memory_element(dtype)
+        position = self.address(leaf, indices)
+        builder = self.vector.ir
+        if isinstance(position, Affine) and position.stride in (0, 1):
+            pointer = builder.gep(leaf.pointer, [as_value(position.base)], source_etype=element)
+            if position.stride == 0:
+                raw = builder.load(pointer, typ=element, align=dtype.itemsize)
+            else:
+                raw = self._load_lanes(pointer, element, dtype.itemsize)
+            return self.vector.from_memory(raw, dtype)
+        offsets = self.index.lane_values(position)
+        pointers = builder.gep(leaf.pointer, [offsets], source_etype=element)
+        raw = self._gather(pointers, element, dtype.itemsize)
+        return self.vector.from_memory(raw, dtype)
+
+    def _load_lanes(self, pointer: ir.Value, element: ir.Type, align: int) -> ir.Value:
+        type_ = ir.VectorType(element, self.lanes)
+        if self.mask is None:
+            return self.vector.ir.load(pointer, typ=type_, align=align)
+        masks = ir.VectorType(I1, self.lanes)
+        function = self._declare(
+            f"llvm.masked.load.{_suffix(type_)}.p0", type_, [pointer.type, I32, masks, type_]
+        )
+        zero = self.vector.const(type_, 0)
+        return self.vector.ir.call(function, [pointer, ir.Constant(I32, align), self.mask, zero])
+
+    def _gather(self, pointers: ir.Value, element: ir.Type, align: int) -> ir.Value:
+        type_ = ir.VectorType(element, self.lanes)
+        masks = ir.VectorType(I1, self.lanes)
+        function = self._declare(
+            f"llvm.masked.gather.{_suffix(type_)}.v{self.lanes}p0",
+            type_,
+            [pointers.type, I32, masks, type_],
+        )
+        mask = self.vector.const(masks, 1) if self.mask is None else self.mask
+        zero = self.vector.const(type_, 0)
+        return self.vector.ir.call(function, [pointers, ir.Constant(I32, align), mask, zero])
+
+    def store(self, leaf: Leaf, indices: Sequence[Index], value: ir.Value) -> None:
+        """Write a value in register form to an array; inactive lanes are left alone."""
+        dtype = leaf.shape.dtype
+        element = memory_element(dtype)
+        position = self.address(leaf, indices)
+        builder = self.vector.ir
+        if isinstance(position, Affine) and position.stride == 0:
+            assert lane_count(value.type) is None, "all lanes would be written to one place"
+            pointer = builder.gep(leaf.pointer, [as_value(position.base)], source_etype=element)
+            builder.store(self.vector.to_memory(value, dtype), pointer, align=dtype.itemsize)
+            return
+        raw = self.vector.to_memory(self.widen(value), dtype)
+        masks = ir.VectorType(I1, self.lanes)
+        align = ir.Constant(I32, dtype.itemsize)
+        if isinstance(position, Affine) and position.stride == 1:
+            pointer = builder.gep(leaf.pointer, [as_value(position.base)], source_etype=element)
+            if self.mask is None:
+                builder.store(raw, pointer, align=dtype.itemsize)
+                return
+            function = self._declare(
+                f"llvm.masked.store.{_suffix(raw.type)}.p0",
+                ir.VoidType(),
+                [raw.type, pointer.type, I32, masks],
+            )
+            builder.call(function, [raw, pointer, align, self.mask])
+            return
+        offsets = self.index.lane_values(position)
+        pointers = builder.gep(leaf.pointer, [offsets], source_etype=element)
+        function = self._declare(
+            f"llvm.masked.scatter.{_suffix(raw.type)}.v{self.lanes}p0",
+            ir.VoidType(),
+            [raw.type, pointers.type, I32, masks],
+        )
+        mask = self.vector.const(masks, 1) if self.mask is None else self.mask
+        builder.call(function, [raw, pointers, align, mask])
+
+    def _declare(self, name: str, result: ir.Type, parameters: Sequence[ir.Type]) -> ir.Function:
+        module = self.vector.ir.module
+        known = module.globals.get(name)
+        if known is None:
+            known = ir.Function(module, ir.FunctionType(result, parameters), name)
+        assert isinstance(known, ir.Function)
+        return known
+
+    # Lanes
+
+    def widen(self, value: ir.Value) -> ir.Value:
+        """`value` as a vector."""
+        return value if lane_count(value.type) else self.vector.splat(value, self.lanes)
+
+    def alike(self, *values: ir.Value) -> list[ir.Value]:
+        """The values, all scalars or all vectors."""
+        if any(lane_count(v.type) for v in values):
+            return [self.widen(v) for v in values]
+        return list(values)
+
+    def constant(self, shape: Shape, number: complex) -> ir.Value:
+        """A scalar constant of the type of `shape`."""
+        assert not isinstance(number, complex), "complex constants are leaves"
+        return self.vector.const(register_element(shape.dtype), number)
+
+    def apply(self, computation: Computation, arguments: Sequence[ir.Value]) -> ir.Value:
+        """The result of a computation on scalars, lane by lane."""
+        return self.apply_all(computation, arguments)[0]
+
+    def apply_all(self, computation: Computation, arguments: Sequence[ir.Value]) -> list[ir.Value]:
+        """The results of a computation on scalars (several where its root is a tuple)."""
+        bound = {
+            id(p): (lambda _, value=value: value)
+            for p, value in zip(computation.parameters, arguments, strict=True)
+        }
+        inner = Expression(
+            self.vector, self.index.sizes, {}, bound, mask=self.mask, lanes=self.lanes
+        )
+        root = computation.root
+        roots = root.operands if root.opcode == "tuple" else (root,)
+        return [inner.value(r, ()) for r in roots]
+
+
+@rule("constant")
+def _constant(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    value = instruction.attr(Constant).value
+    assert value.size == 1, "larger constants are leaves"
+    return e.constant(instruction.array, value.reshape(-1)[0].item())
+
+
+def unsupported(instruction: Instruction) -> UnsupportedError:
+    """The error for an op that code generation lacks; names op, shapes and layer."""
+    operands = ", ".join(str(o.shape) for o in instruction.operands)
+    layer = instruction.metadata.op_name or "unknown"
+    return UnsupportedError(
+        f"code generation lacks '{instruction.opcode}' ({operands}) -> {instruction.shape}, "
+        f"in layer '{layer}'"
+    )
+
+
+def _suffix(type_: ir.Type) -> str:
+    assert isinstance(type_, ir.VectorType)
+    element = type_.element
+    if isinstance(element, ir.IntType):
+        return f"v{type_.count}i{element.width}"
+    return f"v{type_.count}{'f64' if isinstance(element, ir.DoubleType) else 'f32'}"
+
+
+def total_size(dims: tuple[Dim, ...]) -> Dim:
+    """The number of elements of an array of dimensions `dims`."""
+    return product(dims)
+
+
+__all__ = ["I8", "LANES", "RULES", "Expression", "Leaf", "Override", "rule", "unsupported"]

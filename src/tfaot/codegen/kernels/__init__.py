@@ -1,0 +1,1 @@
+"""Kernels: loops over a fused expression, reductions, and register-tiled dots."""

@@ -1,0 +1,194 @@
+"""What all kernels share: their function, their arrays, and loops over an index space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from llvmlite import ir
+
+from tfaot.codegen.expression import LANES, Expression, Leaf, Override
+from tfaot.codegen.index import Affine, Index, Number, Sizes, as_value
+from tfaot.codegen.loops import for_range
+from tfaot.codegen.microkernel import Microkernels
+from tfaot.codegen.target import Target
+from tfaot.codegen.vector import I1, I64, VectorBuilder
+from tfaot.ir.attributes import Broadcast, Iota, Slice
+from tfaot.ir.module import Instruction
+from tfaot.ir.shapes import Dim, product
+from tfaot.schedule.fusion import Kernel, is_elementwise
+
+Body = Callable[[tuple[Index, ...], "ir.Value | None"], None]
+
+
+@dataclass
+class KernelContext:
+    """A kernel while it is emitted.
+
+    Attributes:
+        kernel: what to compute.
+        target: for which CPU.
+        builder: where code goes, inside the kernel's function.
+        sizes: run-time values of dimensions.
+        leaves: the arrays that the kernel reads, by instruction id.
+        results: the arrays that it writes, as in `kernel.results`.
+        microkernels: the register tiles of this module.
+        packed: ids of the leaves that lie in panels (`schedule.weights`).
+        rebuild: emits into another function with the same arrays (see `codegen.module`).
+    """
+
+    kernel: Kernel
+    target: Target
+    builder: ir.IRBuilder
+    sizes: Sizes
+    leaves: Mapping[int, Leaf]
+    results: Sequence[Leaf | None]
+    microkernels: Microkernels
+    packed: frozenset[int] = frozenset()
+    parameters: Sequence[ir.Value] = ()
+    nested: Callable[[str, Sequence[ir.Type]], tuple[KernelContext, Sequence[ir.Value]]] | None = (
+        field(default=None)
+    )
+
+    @property
+    def vector(self) -> VectorBuilder:
+        """Vector arithmetic at the builder's position."""
+        return VectorBuilder(
+            self.builder, has_fma=self.target.has_fma, has_f16c=self.target.has_f16c
+        )
+
+    def expression(
+        self,
+        mask: ir.Value | None = None,
+        overrides: Mapping[int, Override] | None = None,
+    ) -> Expression:
+        """An emitter for the current basic block."""
+        return Expression(self.vector, self.sizes, self.leaves, overrides, mask)
+
+    def size(self, dim: Dim) -> Number:
+        """The run-time value of a dimension."""
+        return self.sizes.value(self.builder, dim)
+
+    def tail_mask(self, count: Number) -> ir.Value:
+        """The first `count` lanes (<16 x i1>)."""
+        vector = self.vector
+        if isinstance(count, int):
+            return vector.lanes(I1, [lane < count for lane in range(LANES)])
+        lanes = vector.iota(ir.VectorType(I64, LANES))
+        return self.builder.icmp_signed("<", lanes, vector.splat(count, LANES))
+
+    def loops(self, dims: Sequence[Dim], body: Callable[[tuple[Index, ...]], None]) -> None:
+        """Run `body` for every index of an index space."""
+        with ExitStack() as stack:
+            indices: list[Index] = []
+            for dim in dims:
+                position = stack.enter_context(for_range(self.builder, 0, self.size(dim)))
+                indices.append(Affine(position))
+            body(tuple(indices))
+
+    def vector_loop(self, extent: Number, body: Callable[[Index, ir.Value | None], None]) -> None:
+        """Run `body` for every 16 positions of range(extent), the last time under a mask."""
+        builder = self.builder
+        if isinstance(extent, int):
+            full = extent - extent % LANES
+            if extent == 1:
+                body(Affine(0), None)
+                return
+            if full:
+                with for_range(builder, 0, full, LANES, "v") as start:
+                    body(Affine(start, 1), None)
+            if extent > full:
+                body(Affine(full, 1), self.tail_mask(extent - full))
+            return
+        full_value = builder.and_(extent, ir.Constant(I64, -LANES))
+        with for_range(builder, 0, full_value, LANES, "v") as start:
+            body(Affine(start, 1), None)
+        rest = builder.sub(extent, full_value)
+        with builder.if_then(builder.icmp_signed(">", rest, as_value(0))):
+            body(Affine(full_value, 1), self.tail_mask(rest))
+
+    def elements(self, dims: Sequence[Dim], split: int, body: Body) -> None:
+        """Run `body` for all elements of an index space, 16 at a time along dims[split:].
+
+        The trailing dimensions are walked as one, so their indices are digits of one number.
+        """
+        outer, inner = tuple(dims[:split]), tuple(dims[split:])
+        extent = product(inner)
+
+        def row(indices: tuple[Index, ...]) -> None:
+            def block(position: Index, mask: ir.Value | None) -> None:
+                index = self.expression(mask).index
+                body((*indices, *index.split(position, inner)), mask)
+
+            if inner:
+                self.vector_loop(self.size(extent), block)
+            else:
+                body(indices, None)
+
+        self.loops(outer, row)
+
+
+def flat_from(instruction: Instruction, leaves: Mapping[int, object]) -> int:
+    """The first dimension from which all dimensions of `instruction` can be walked as one.
+
+    Walking several dimensions as one is free where every stored array is read along all of them, or
+    along none; an array that is read along some (a bias along channels) ends the run, and an op
+    that needs a dimension's own index does so, too.
+    """
+    rank = instruction.array.rank
+    if rank == 0:
+        return 0
+    dims = instruction.array.dims
+    first = 0
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+
+    def need(at_least: int) -> None:
+        nonlocal first
+        first = max(first, min(at_least, rank - 1))
+
+    def visit(node: Instruction, where: tuple[int, ...]) -> None:
+        if (id(node), where) in seen:
+            return
+        seen.add((id(node), where))
+        if id(node) in leaves or node.opcode == "constant":
+            used = {w for w, d in zip(where, node.array.dims, strict=True) if d != 1}
+            last = next((d for d in reversed(range(rank)) if dims[d] != 1), None)
+            if last is None:
+                return
+            if sorted(where) != list(where):
+                need(rank - 1)
+                return
+            for d in reversed(range(last)):
+                if dims[d] != 1 and (d in used) != (last in used):
+                    need(d + 1)
+                    break
+            return
+        match node.opcode:
+            case "broadcast":
+                dimensions = node.attr(Broadcast).dimensions
+                visit(node.operands[0], tuple(where[d] for d in dimensions))
+            case "reshape":
+                if node.operands[0].array.dims == node.array.dims:
+                    visit(node.operands[0], where)
+            case "iota":
+                need(where[node.attr(Iota).dimension] + 1)
+            case "slice":
+                operand = node.operands[0]
+                attrs = node.attr(Slice)
+                for d, size in enumerate(operand.array.dims):
+                    if attrs.starts[d] != 0 or node.array.dims[d] != size:
+                        need(where[d] + 1)
+                visit(operand, where)
+            case _ if is_elementwise(node) or node.opcode in (
+                "convert",
+                "copy",
+                "optimization-barrier",
+            ):
+                for operand in node.operands:
+                    visit(operand, where if operand.array.rank else ())
+            case _:
+                need(rank - 1)
+
+    visit(instruction, tuple(range(rank)))
+    return first

@@ -1,0 +1,25 @@
+"""Emits any kernel, by what it is built around."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tfaot.codegen import elementwise, gather, movement
+from tfaot.codegen.kernels.common import KernelContext
+from tfaot.codegen.kernels.dot import emit_dot
+from tfaot.codegen.kernels.loop import emit_loop
+from tfaot.codegen.kernels.reduce import emit_reduce
+
+RULE_FAMILIES = (elementwise, gather, movement)
+"""The files whose import registers the rules of expressions."""
+
+EMITTERS: dict[str, Callable[[KernelContext], None]] = {
+    "loop": emit_loop,
+    "reduce": emit_reduce,
+    "dot": emit_dot,
+}
+
+
+def emit_kernel(context: KernelContext) -> None:
+    """Emit the code of `context.kernel` at its builder."""
+    EMITTERS[context.kernel.kind](context)

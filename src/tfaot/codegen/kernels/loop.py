@@ -1,0 +1,113 @@
+"""Loop kernels: a fused expression for every element of an array, and piecewise-written arrays."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from tfaot.codegen.index import Index
+from tfaot.codegen.kernels.common import KernelContext, flat_from
+from tfaot.ir.attributes import Concatenate, Pad
+from tfaot.ir.module import Instruction
+from tfaot.ir.shapes import Dim
+
+
+def emit_loop(context: KernelContext) -> None:
+    """Emit a kernel that has no anchor."""
+    match context.kernel.root.opcode:
+        case "concatenate":
+            _emit_concatenate(context)
+        case "pad":
+            _emit_pad(context)
+        case _:
+            _emit_elements(context, context.kernel.root)
+
+
+def _emit_elements(context: KernelContext, root: Instruction) -> None:
+    (result,) = context.results
+    assert result is not None
+
+    def element(indices: tuple[Index, ...], mask: ir.Value | None) -> None:
+        e = context.expression(mask)
+        e.store(result, indices, e.value(root, indices))
+
+    split = flat_from(root, context.leaves)
+    if result.pitch is not None:
+        split = max(split, root.array.rank - 1)
+    context.elements(root.array.dims, split, element)
+
+
+def _emit_concatenate(context: KernelContext) -> None:
+    root = context.kernel.root
+    dimension = root.attr(Concatenate).dimension
+    start: Dim = 0
+    for operand in root.operands:
+        dims = operand.array.dims
+        _emit_piece(context, operand, dims, {}, {dimension: (start, 1)})
+        start = start + dims[dimension]
+
+
+def _emit_pad(context: KernelContext) -> None:
+    root = context.kernel.root
+    operand, filler = root.operands
+    (result,) = context.results
+    assert result is not None
+
+    def fill(indices: tuple[Index, ...], mask: ir.Value | None) -> None:
+        e = context.expression(mask)
+        e.store(result, indices, e.value(filler, ()))
+
+    split = 0 if result.pitch is None else root.array.rank - 1
+    context.elements(root.array.dims, split, fill)
+    attrs = root.attr(Pad)
+    dims: list[Dim] = []
+    sources: dict[int, Dim] = {}
+    places: dict[int, tuple[Dim, int]] = {}
+    for d, size in enumerate(operand.array.dims):
+        low, high, step = attrs.low[d], attrs.high[d], attrs.interior[d] + 1
+        first, last = _kept_range(size, low, high, step, root.array.dims[d])
+        dims.append(last - first)
+        if first != 0:
+            sources[d] = first
+        if low != 0 or high != 0 or step != 1:
+            places[d] = (low + first * step, step)
+    if any(isinstance(d, int) and d <= 0 for d in dims):
+        return
+    _emit_piece(context, operand, tuple(dims), sources, places)
+
+
+def _kept_range(size: Dim, low: Dim, high: Dim, step: int, out: Dim) -> tuple[int, Dim]:
+    """The range of operand positions that padding keeps (negative padding cuts)."""
+    first = -(-max(-low, 0) // step) if isinstance(low, int) else 0
+    if isinstance(size, int) and isinstance(out, int) and isinstance(low, int):
+        return first, min(size, max(first, -(-(out - low) // step)))
+    cut = -high if isinstance(high, int) and high < 0 else 0
+    assert cut == 0 or step == 1, "cutting a dilated batch axis"
+    return first, size - cut
+
+
+def _emit_piece(
+    context: KernelContext,
+    operand: Instruction,
+    dims: tuple[Dim, ...],
+    sources: dict[int, Dim],
+    places: dict[int, tuple[Dim, int]],
+) -> None:
+    """Write operand elements source + i to result elements start + i * step, for i in dims."""
+    (result,) = context.results
+    assert result is not None
+    rank = len(dims)
+
+    def element(indices: tuple[Index, ...], mask: ir.Value | None) -> None:
+        e = context.expression(mask)
+        source = tuple(e.index.shift(i, sources.get(d, 0)) for d, i in enumerate(indices))
+        target = list(indices)
+        for d, (start, step) in places.items():
+            target[d] = e.index.shift(e.index.scale(indices[d], step), start)
+        e.store(result, target, e.value(operand, source))
+
+    split = flat_from(operand, context.leaves)
+    for d in (*places, *sources):
+        split = max(split, min(d + 1, rank - 1))
+    if result.pitch is not None:
+        split = max(split, rank - 1)
+    context.elements(dims, min(split, rank), element)

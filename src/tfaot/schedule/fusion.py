@@ -1,0 +1,333 @@
+"""Fusion: the instructions of a computation grouped into kernels.
+
+Input: a computation after the passes. Output: `Schedule`, the kernels in the order in which they
+run. A kernel evaluates one fused expression for every element of its result. Its members are
+inlined into that expression; what it reads from memory are its leaves: parameters, constants, and
+results of earlier kernels. A kernel may be built around an anchor (a dot or a reduction), and the
+elementwise ops that follow the anchor run on its tile or accumulator: the epilogue.
+
+An instruction gets a kernel of its own where it is an output, where its opcode asks for it, where
+several kernels need it and it costs more than moving data, or where inlining would compute it again
+for every outer index. Reshapes never move data: a reshape of a stored array is the same array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tfaot.ir.attributes import Broadcast, GetTupleElement
+from tfaot.ir.module import Computation, Instruction, make_computation, unique_names, users
+from tfaot.ir.shapes import Dim, Shape, TupleShape, product
+
+ANCHORS = frozenset({"dot", "reduce"})
+"""Opcodes that a kernel is built around."""
+
+SEGMENTED = frozenset({"concatenate", "pad"})
+"""Opcodes whose result is written piece by piece, so that they are kernels of their own."""
+
+DATA_MOVEMENT = frozenset(
+    {
+        "broadcast",
+        "reshape",
+        "transpose",
+        "slice",
+        "reverse",
+        "iota",
+        "convert",
+        "copy",
+        "constant",
+        "get-dimension-size",
+        "optimization-barrier",
+    }
+)
+"""Opcodes cheap enough to be evaluated again by every kernel that needs them."""
+
+_NOT_ELEMENTWISE = DATA_MOVEMENT - {"convert", "copy", "optimization-barrier"} | {
+    "gather",
+    "dynamic-slice",
+    "dynamic-update-slice",
+    "concatenate",
+    "pad",
+    "dot",
+    "reduce",
+    "parameter",
+    "get-tuple-element",
+    "tuple",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Instructions that run together.
+
+    Attributes:
+        root: the instruction whose value is computed (never a reshape).
+        results: the instructions whose values are stored, None where an element of a tuple-valued
+            root is not needed: the root alone, or its get-tuple-elements by number.
+        anchor: the dot or reduction that the kernel is built around, None for a plain loop.
+        members: all instructions evaluated in it, operands first.
+        leaves: the stored arrays that it reads.
+    """
+
+    root: Instruction
+    results: tuple[Instruction | None, ...]
+    anchor: Instruction | None
+    members: tuple[Instruction, ...]
+    leaves: tuple[Instruction, ...]
+
+    @property
+    def kind(self) -> str:
+        """What the manifest calls it: `dot`, `reduce`, or `loop`."""
+        return self.anchor.opcode if self.anchor is not None else "loop"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The TensorFlow layers (op names) that its members came from, in order, each once."""
+        names = (m.metadata.op_name for m in self.members)
+        return tuple(dict.fromkeys(n for n in names if n))
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Kernels in order, and the stored instruction behind each output."""
+
+    computation: Computation
+    kernels: tuple[Kernel, ...]
+    outputs: tuple[Instruction, ...]
+
+
+def storage_of(instruction: Instruction) -> Instruction:
+    """The instruction whose stored array holds this one's value, seen through reshapes."""
+    while instruction.opcode == "reshape":
+        instruction = instruction.operands[0]
+    return instruction
+
+
+def is_elementwise(instruction: Instruction) -> bool:
+    """Whether each element depends on the operands' elements at the same place only."""
+    return instruction.opcode not in _NOT_ELEMENTWISE
+
+
+def schedule(computation: Computation) -> Schedule:
+    """Group the instructions of `computation` into kernels."""
+    computation = _copy_shared_outputs(computation)
+    return _Fuser(computation).run()
+
+
+def outputs_of(computation: Computation) -> tuple[Instruction, ...]:
+    """The elements of the root tuple, or the root."""
+    root = computation.root
+    return root.operands if root.opcode == "tuple" else (root,)
+
+
+def _copy_shared_outputs(computation: Computation) -> Computation:
+    """Give every output an array of its own, by copies of parameters, constants and duplicates."""
+    outputs = outputs_of(computation)
+    taken: set[int] = set()
+    fresh: list[Instruction] = []
+    for number, output in enumerate(outputs):
+        stored = storage_of(output)
+        if stored.opcode in ("parameter", "constant") or id(stored) in taken:
+            output = Instruction(f"output_copy.{number}", "copy", output.shape, (output,))
+            stored = output
+        taken.add(id(stored))
+        fresh.append(output)
+    if all(a is b for a, b in zip(outputs, fresh, strict=True)):
+        return computation
+    if computation.root.opcode == "tuple":
+        root = replace(computation.root, operands=tuple(fresh))
+    else:
+        root = fresh[0]
+    return unique_names(make_computation(computation.name, root, computation.parameters))
+
+
+class _Fuser:
+    def __init__(self, computation: Computation) -> None:
+        self.computation = computation
+        self.order = [
+            i for i in computation.instructions if i is not computation.root or i.opcode != "tuple"
+        ]
+        self.users = users(computation)
+        self.outputs = outputs_of(computation)
+        self.stored: set[int] = set()
+        self.inlined_in: dict[int, dict[int, Instruction]] = {}
+        self.replicated: set[int] = set()
+
+    def run(self) -> Schedule:
+        forced = self._forced()
+        roots: list[Instruction] = []
+        for instruction in reversed(self.order):
+            if instruction.opcode in ("parameter", "tuple", "get-tuple-element"):
+                continue
+            if instruction.opcode == "constant":
+                continue
+            if instruction.opcode == "reshape" and id(instruction) in forced:
+                continue
+            homes = self._homes(instruction)
+            if not homes and id(instruction) not in forced:
+                continue
+            if id(instruction) in forced or self._needs_storage(instruction, homes):
+                roots.append(instruction)
+                self.inlined_in[id(instruction)] = {id(instruction): instruction}
+            else:
+                self.inlined_in[id(instruction)] = homes
+        self.stored = {id(r) for r in roots}
+        roots.reverse()
+        members: dict[int, list[Instruction]] = {id(r): [] for r in roots}
+        for instruction in self.order:
+            for home in self.inlined_in.get(id(instruction), {}):
+                members[home].append(instruction)
+        kernels = [self._kernel(r, members[id(r)]) for r in roots]
+        kernels = self._fuse_epilogues(kernels)
+        position = {id(i): n for n, i in enumerate(self.order)}
+        kernels.sort(key=lambda k: position[id(k.root)])
+        return Schedule(self.computation, tuple(kernels), tuple(map(storage_of, self.outputs)))
+
+    def _forced(self) -> set[int]:
+        forced = {id(storage_of(o)) for o in self.outputs}
+        for instruction in self.order:
+            if instruction.opcode in ANCHORS | SEGMENTED or isinstance(
+                instruction.shape, TupleShape
+            ):
+                forced.add(id(instruction))
+            if instruction.opcode == "dot":
+                forced.update(id(storage_of(o)) for o in instruction.operands)
+            if instruction.opcode == "get-tuple-element":
+                forced.discard(id(instruction))
+        return forced
+
+    def _homes(self, instruction: Instruction) -> dict[int, Instruction]:
+        """The kernels (by root) in which the users of `instruction` are evaluated."""
+        homes: dict[int, Instruction] = {}
+        for user in self.users[id(instruction)]:
+            if user.opcode == "tuple":
+                continue
+            homes.update(self.inlined_in.get(id(user), {}))
+            if id(user) in self.replicated or _repeats_operand(user):
+                self.replicated.add(id(instruction))
+        return homes
+
+    def _needs_storage(self, instruction: Instruction, homes: dict[int, Instruction]) -> bool:
+        if instruction.opcode in DATA_MOVEMENT:
+            return False
+        return len(homes) > 1 or id(instruction) in self.replicated
+
+    def _kernel(self, root: Instruction, members: Iterable[Instruction]) -> Kernel:
+        anchor = root if root.opcode in ANCHORS else None
+        results: tuple[Instruction | None, ...] = (root,)
+        if isinstance(root.shape, TupleShape):
+            by_number = {
+                u.attr(GetTupleElement).index: u
+                for u in self.users[id(root)]
+                if u.opcode == "get-tuple-element"
+            }
+            results = tuple(by_number.get(n) for n in range(len(root.shape.elements)))
+        return _with_leaves(root, results, anchor, tuple(members))
+
+    def _fuse_epilogues(self, kernels: list[Kernel]) -> list[Kernel]:
+        """Move anchors into the one kernel that consumes them, where it runs over the same rows."""
+        outputs = {id(storage_of(o)) for o in self.outputs}
+        result = list(kernels)
+        for kernel in reversed(kernels):
+            anchor = kernel.anchor
+            if anchor is None or anchor is not kernel.root or id(anchor) in outputs:
+                continue
+            if isinstance(anchor.shape, TupleShape):
+                continue
+            readers = [k for k in result if any(leaf is anchor for leaf in k.leaves)]
+            if len(readers) != 1 or readers[0].anchor is not None:
+                continue
+            reader = readers[0]
+            if reader.root.opcode in SEGMENTED or not _same_rows(reader.root, anchor):
+                continue
+            if not _reads_in_place(reader, anchor):
+                continue
+            members = (*kernel.members, *reader.members)
+            fused = _with_leaves(reader.root, reader.results, anchor, members)
+            result[next(n for n, k in enumerate(result) if k is reader)] = fused
+            result = [k for k in result if k is not kernel]
+        return result
+
+
+def _with_leaves(
+    root: Instruction,
+    results: tuple[Instruction | None, ...],
+    anchor: Instruction | None,
+    members: tuple[Instruction, ...],
+) -> Kernel:
+    inside = {id(m) for m in members}
+    leaves: dict[int, Instruction] = {}
+    for member in members:
+        for operand in member.operands:
+            stored = operand
+            if id(stored) in inside:
+                continue
+            if member.opcode == "dot":
+                stored = storage_of(operand)
+            if isinstance(stored.shape, Shape) and not _is_immediate(stored):
+                leaves[id(stored)] = stored
+    return Kernel(root, results, anchor, members, tuple(leaves.values()))
+
+
+def _is_immediate(instruction: Instruction) -> bool:
+    """Whether this is a constant that code holds itself: one real element."""
+    return (
+        instruction.opcode == "constant"
+        and instruction.array.size == 1
+        and not instruction.array.dtype.is_complex
+    )
+
+
+def _repeats_operand(user: Instruction) -> bool:
+    """Whether evaluating `user` evaluates its operand several times, in an outer loop."""
+    if user.opcode in ("gather", "dynamic-slice"):
+        return True
+    if user.opcode != "broadcast":
+        return False
+    dimensions = user.attr(Broadcast).dimensions
+    if not dimensions:
+        return False
+    dims = user.array.dims
+    return any(d not in dimensions and dims[d] != 1 for d in range(max(dimensions)))
+
+
+def _same_rows(root: Instruction, anchor: Instruction) -> bool:
+    """Whether the two have the same elements in the same order, and rows of the same length."""
+    a, b = root.array.dims, anchor.array.dims
+    if a == b:
+        return True
+    if not a or not b or a[-1] != b[-1]:
+        return False
+    return anchor.opcode == "dot" and _product(a[:-1]) == _product(b[:-1])
+
+
+def _product(dims: tuple[Dim, ...]) -> Dim | None:
+    try:
+        return product(dims)
+    except TypeError:
+        return None
+
+
+def _reads_in_place(reader: Kernel, anchor: Instruction) -> bool:
+    """Whether the kernel reads the anchor at the element that it is computing, and only there."""
+    in_place: set[int] = {id(reader.root)}
+    elsewhere: set[int] = set()
+    for member in reversed(reader.members):
+        for operand in member.operands:
+            if id(member) in in_place and _keeps_place(member, operand):
+                in_place.add(id(operand))
+            else:
+                elsewhere.add(id(operand))
+            if id(member) in elsewhere:
+                elsewhere.add(id(operand))
+    return id(anchor) not in elsewhere
+
+
+def _keeps_place(member: Instruction, operand: Instruction) -> bool:
+    """Whether `member` at some element needs `operand` at the same element only."""
+    if not (isinstance(member.shape, Shape) and isinstance(operand.shape, Shape)):
+        return False
+    if member.opcode == "reshape":
+        return _same_rows(member, operand)
+    return is_elementwise(member) and member.shape.dims == operand.shape.dims
