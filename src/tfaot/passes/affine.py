@@ -121,7 +121,7 @@ def push(values: Coefficient | None, node: Instruction) -> Coefficient | None:
     if values is None:
         return None
     if node.opcode == "transpose":
-        return values.transpose(node.attr(Transpose).permutation)
+        return np.transpose(values, node.attr(Transpose).permutation)
     return _reshape(values, node.operands[0].array.dims, node.array.dims)
 
 
@@ -130,7 +130,7 @@ def pull(values: Coefficient | None, node: Instruction) -> Coefficient | None:
     if values is None:
         return None
     if node.opcode == "transpose":
-        return values.transpose(build.inverse(node.attr(Transpose).permutation))
+        return np.transpose(values, build.inverse(node.attr(Transpose).permutation))
     return _reshape(values, node.array.dims, node.operands[0].array.dims)
 
 

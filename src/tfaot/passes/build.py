@@ -34,7 +34,7 @@ def constant(like: Instruction, value: NDArray[Any], dtype: DType) -> Instructio
 
 
 def splat(like: Instruction, value: object, shape: Shape) -> Instruction:
-    """`value` in every element of `shape`: a scalar constant, broadcast unless `shape` is scalar."""
+    """`value` in every element of `shape`: a constant, broadcast unless `shape` is scalar."""
     scalar = constant(like, np.asarray(value, dtype=shape.dtype.numpy), shape.dtype)
     return broadcast(like, scalar, shape.dims, ()) if shape.dims else scalar
 

@@ -13,12 +13,11 @@ import numpy as np
 
 from tfaot.ir.attributes import Attributes, Constant
 from tfaot.ir.module import Computation, Instruction, Module, Rewriter, post_order
+from tfaot.ir.opcodes import STATEFUL
 from tfaot.passes import build
 
 # Two of these with equal operands need not give equal results, or act beyond their result.
-_NEVER_MERGED = frozenset(
-    "parameter custom-call rng rng-get-and-update-state infeed outfeed send recv after-all".split()
-)
+_NEVER_MERGED = frozenset({"parameter", "custom-call"} | STATEFUL.keys())
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class _Dot:
 
     def inputs(self, values: Coefficient) -> Coefficient | None:
         """Multiplier of the weights for one of the left side."""
-        return np.swapaxes(values, -1, -2) if values.shape[-2] == 1 else None
+        return None if values.shape[-2] != 1 else np.swapaxes(values, -1, -2)
 
     def shifts(self) -> bool:
         """Whether a shift of the input is a shift of the result."""
@@ -79,7 +79,9 @@ class _Dot:
         """The result for an input that is the same in every row, given as a multiplier."""
         # Summed term by term, not by a BLAS: the bits are then the same on every machine.
         terms = np.broadcast_to(multiplier, (*multiplier.shape[:-2], weights.shape[-2], 1))
-        total = np.zeros((*np.broadcast_shapes(terms.shape[:-2], weights.shape[:-2]), 1, 1))
+        total: Coefficient = np.zeros(
+            (*np.broadcast_shapes(terms.shape[:-2], weights.shape[:-2]), 1, 1)
+        )
         for k in range(weights.shape[-2]):
             total = total + terms[..., k : k + 1, :] * weights[..., k : k + 1, :]
         return total
@@ -109,7 +111,7 @@ class _Convolution:
         depth = self.weights.shape[attrs.kernel_input_feature]
         outputs = self.weights.shape[attrs.kernel_output_feature]
         group = np.arange(outputs) // (outputs // groups)
-        table = flat[group[None, :] * depth + np.arange(depth)[:, None]]
+        table: Coefficient = flat[group[None, :] * depth + np.arange(depth)[:, None]]
         if attrs.kernel_input_feature > attrs.kernel_output_feature:
             table = table.T
         shape = [1] * self.weights.ndim
@@ -322,7 +324,8 @@ class _Sweep:
         x = self._new[id(node.operands[0])]
         if before is not None:
             scale, moved = linear.inputs(before.scale), linear.inputs(before.shift)
-            assert scale is not None and moved is not None
+            assert scale is not None
+            assert moved is not None
             if np.any(before.shift != 0):
                 if not linear.shifts() or not self._is_accurate(linear, before, scale, moved):
                     return None

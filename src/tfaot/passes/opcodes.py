@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Computation, Instruction
+from tfaot.ir.opcodes import OPCODES
+from tfaot.ir.shapes import Shape
 
-UNARY = frozenset(
-    "abs acos acosh asin asinh atanh bitcast-convert cbrt ceil convert copy cosh cosine "
-    "count-leading-zeros erf exponential exponential-minus-one floor imag is-finite log "
-    "log-plus-one logistic negate not popcnt real reduce-precision round-nearest-afz "
-    "round-nearest-even rsqrt sign sine sinh sqrt tan tanh".split()
+ELEMENTWISE = frozenset(
+    name for name, info in OPCODES.items() if info.family == "elementwise" and name != "map"
 )
-BINARY = frozenset(
-    "add and atan2 compare complex divide maximum minimum multiply or power remainder shift-left "
-    "shift-right-arithmetic shift-right-logical stochastic-convert subtract xor".split()
-)
-TERNARY = frozenset({"clamp", "select"})
-ELEMENTWISE = UNARY | BINARY | TERNARY
+COMMUTATIVE = frozenset(name for name, info in OPCODES.items() if info.commutative)
 
 
 def is_elementwise(instruction: Instruction) -> bool:
@@ -30,19 +23,26 @@ def is_elementwise(instruction: Instruction) -> bool:
 def reducer(computation: Computation) -> str | None:
     """The opcode of a two-operand reducer (`add`, `maximum`, ...), None for any other.
 
-    Converts around it, as XLA writes for reductions of bfloat16 in float32, count as none.
+    Conversions around the op, as XLA writes to reduce narrow floats in a wider type, count as
+    none: the reducer of a narrow type is the op, however wide its intermediate is.
     """
     parameters = computation.parameters
-    root = computation.root
-    if root.opcode not in BINARY or len(parameters) != 2 or root.opcode == "compare":
+    root = _unconverted(computation.root)
+    if len(parameters) != 2 or root.opcode not in ELEMENTWISE or len(root.operands) != 2:
         return None
-    operands = root.operands
-    same_order = operands[0] is parameters[0] and operands[1] is parameters[1]
+    if root.array.dtype.itemsize < parameters[0].array.dtype.itemsize:
+        return None
+    operands = tuple(_unconverted(o) for o in root.operands)
+    if operands[0] is parameters[0] and operands[1] is parameters[1]:
+        return root.opcode
     swapped = operands[0] is parameters[1] and operands[1] is parameters[0]
-    commutes = root.opcode in ("add", "multiply", "maximum", "minimum", "and", "or", "xor")
-    return root.opcode if same_order or (swapped and commutes) else None
+    return root.opcode if swapped and root.opcode in COMMUTATIVE else None
 
 
-def accumulates_exactly(dtype: DType) -> bool:
-    """Whether sums in this type do not depend on their order."""
-    return dtype.is_integer or dtype is DType.PRED
+def _unconverted(node: Instruction) -> Instruction:
+    """The value before floating-point conversions of scalars."""
+    while node.opcode == "convert" and isinstance(node.operands[0].shape, Shape):
+        if not (node.array.dtype.is_float and node.operands[0].array.dtype.is_float):
+            break
+        node = node.operands[0]
+    return node

@@ -19,7 +19,7 @@ from tfaot.passes.canonicalise.rules import literal, rule, scalar_of
 from tfaot.passes.dims import only_units_differ, reshape_groups, same_size, squeezed
 
 
-@rule("copy", "optimization-barrier", "bitcast")
+@rule("copy", "opt-barrier", "bitcast")
 def drop_copy(node: Instruction) -> Instruction | None:
     """A copy is its operand (bitcasts that change type or shape are normalised by the importer)."""
     return node.operands[0] if node.operands[0].shape == node.shape else None

@@ -33,9 +33,18 @@ class _Side:
 
     @property
     def free(self) -> tuple[int, ...]:
-        """Dimensions neither batch nor contracting, in order."""
+        """Dimensions neither batch nor contracting, in the order of the result."""
         taken = self.batch + self.contracting
         return tuple(d for d in range(self.value.array.rank) if d not in taken)
+
+    @property
+    def merged(self) -> tuple[int, ...]:
+        """The free dimensions in the order in which they merge: batch-dependent ones lead.
+
+        The rows of one example then stay next to each other.
+        """
+        dims = self.value.array.dims
+        return tuple(sorted(self.free, key=lambda d: isinstance(dims[d], int)))
 
     def sizes(self, dimensions: tuple[int, ...]) -> tuple[Dim, ...]:
         """The sizes of some dimensions."""
@@ -68,26 +77,27 @@ def normalise_dot(node: Instruction) -> Instruction | None:
     right = _Side(right.value, right.batch, tuple(right.contracting[i] for i in order))
 
     batch = left.sizes(left.batch)
-    rows, columns = left.sizes(left.free), right.sizes(right.free)
+    rows, columns = left.sizes(left.merged), right.sizes(right.merged)
     depth = left.sizes(left.contracting)
     if not (_mergeable(rows) and _mergeable(columns) and _mergeable(depth)):
         return None
     m, n, k = product(rows), product(columns), product(depth)
 
-    lhs = build.transpose(node, left.value, left.batch + left.free + left.contracting)
+    lhs = build.transpose(node, left.value, left.batch + left.merged + left.contracting)
     lhs = build.reshape(node, lhs, (*batch, m, k))
-    rhs = build.transpose(node, right.value, right.batch + right.contracting + right.free)
+    rhs = build.transpose(node, right.value, right.batch + right.contracting + right.merged)
     rhs = build.reshape(node, rhs, (*batch, k, n))
     lead = tuple(range(len(batch)))
     canonical = Dot((len(batch) + 1,), (len(batch),), lead, lead)
     shape = Shape(node.array.dtype, (*batch, m, n))
     result = build.make(node, "dot", shape, (lhs, rhs), canonical)
     result = build.reshape(node, result, (*batch, *rows, *columns))
-    if swap:
-        first = range(len(batch), len(batch) + len(rows))
-        second = range(len(batch) + len(rows), len(batch) + len(rows) + len(columns))
-        result = build.transpose(node, result, (*lead, *second, *first))
-    return result
+
+    offset = len(batch)
+    row_at = [offset + left.merged.index(d) for d in left.free]
+    column_at = [offset + len(rows) + right.merged.index(d) for d in right.free]
+    first, second = (column_at, row_at) if swap else (row_at, column_at)
+    return build.transpose(node, result, (*lead, *first, *second))
 
 
 @rule("convolution")

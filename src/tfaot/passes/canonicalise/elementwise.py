@@ -19,13 +19,13 @@ from tfaot.passes.canonicalise.rules import (
     rule,
     scalar_of,
 )
-from tfaot.passes.opcodes import BINARY, TERNARY, UNARY, is_elementwise
+from tfaot.passes.opcodes import ELEMENTWISE, is_elementwise
 
 _FLIPPED = {"EQ": "EQ", "NE": "NE", "LT": "GT", "LE": "GE", "GT": "LT", "GE": "LE"}
 _OPPOSITE = {"EQ": "NE", "NE": "EQ", "LT": "GE", "GE": "LT", "GT": "LE", "LE": "GT"}
 
 
-@rule(*sorted((UNARY | BINARY | TERNARY) - {"copy"}))
+@rule(*sorted(ELEMENTWISE))
 def sink_into_broadcast(node: Instruction) -> Instruction | None:
     """Arithmetic on copies is done once, and the result copied."""
     if not is_elementwise(node) or any(o.opcode != "broadcast" for o in node.operands):
@@ -43,7 +43,7 @@ def sink_into_broadcast(node: Instruction) -> Instruction | None:
     return build.broadcast(node, inner, dims, tuple(kept))
 
 
-@rule(*sorted(BINARY | TERNARY))
+@rule(*sorted(ELEMENTWISE))
 def constant_of_equal_elements(node: Instruction) -> Instruction | None:
     """Operands whose elements are all equal become broadcasts of a scalar."""
     operands: list[Instruction] = []
@@ -174,7 +174,7 @@ def abs_of_sign_change(node: Instruction) -> Instruction | None:
 
 @rule("add")
 def add_of_negation(node: Instruction) -> Instruction | None:
-    """a + (-b) is a - b, and (-a) + b is b - a (constants keep their form)."""
+    """The sum a + (-b) is a - b, and (-a) + b is b - a (constants keep their form)."""
     a, b = node.operands
     if not node.array.dtype.is_float:
         return None
@@ -187,7 +187,7 @@ def add_of_negation(node: Instruction) -> Instruction | None:
 
 @rule("subtract")
 def subtract_of_negation(node: Instruction) -> Instruction | None:
-    """a - (-b) is a + b."""
+    """The difference a - (-b) is a + b."""
     a, b = node.operands
     if b.opcode != "negate" or not node.array.dtype.is_float:
         return None
