@@ -1,0 +1,287 @@
+"""Compiles emitters to functions over arrays, and measures their error in ULP.
+
+Shared by the tests here and by tools/measure_accuracy.py, which writes docs/accuracy.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import mpmath as mp
+import numpy as np
+from llvmlite import ir
+
+from tfaot.codegen.vector import F32, F64, VectorBuilder, vector_type
+
+Emit = Callable[..., ir.Value]
+Compiled = Callable[..., np.ndarray]
+
+TRIPLE = "x86_64-unknown-linux-gnu"
+ELEMENTS = {"f32": F32, "f64": F64}
+NUMPY = {"float": np.float32, "double": np.float64}
+
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A target to compile for."""
+
+    name: str
+    has_fma: bool
+    has_f16c: bool
+    triple: str = TRIPLE
+
+    def machine(self, *, jit: bool = False) -> llvm.TargetMachine:
+        target = llvm.Target.from_triple(self.triple)
+        model = "jitdefault" if jit else "small"
+        return target.create_target_machine(self.name, opt=3, reloc="pic", codemodel=model, jit=jit)
+
+
+V2 = Cpu("x86-64-v2", has_fma=False, has_f16c=False)
+V3 = Cpu("x86-64-v3", has_fma=True, has_f16c=True)
+V4 = Cpu("x86-64-v4", has_fma=True, has_f16c=True)
+AARCH64 = Cpu("generic", has_fma=True, has_f16c=True, triple="aarch64-unknown-linux-gnu")
+X86 = (V2, V3, V4)
+
+
+def host_runs(cpu: Cpu) -> bool:
+    """Whether code for `cpu` can be executed here."""
+    if not llvm.get_process_triple().startswith(cpu.triple.split("-")[0]):
+        return False
+    features = llvm.get_host_cpu_features()
+    needed = {"x86-64-v2": "sse4.2", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl"}.get(cpu.name)
+    return needed is None or features.get(needed, False)
+
+
+def best_cpu() -> Cpu:
+    """The largest x86-64 level with FMA that runs here."""
+    return next((cpu for cpu in (V4, V3) if host_runs(cpu)), V2)
+
+
+def module_of(
+    emit: Emit, inputs: list[ir.Type], output: ir.Type, lanes: int | None, cpu: Cpu
+) -> ir.Module:
+    """A module whose function `kernel(count, output, inputs...)` maps arrays through `emit`."""
+    module = ir.Module("measure")
+    module.triple = cpu.triple
+    pointers = [ir.PointerType()] * (len(inputs) + 1)
+    i64 = ir.IntType(64)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, *pointers]), "kernel")
+    count, target, *sources = function.args
+    entry, loop, done = (function.append_basic_block(n) for n in ("entry", "loop", "done"))
+    builder = ir.IRBuilder(entry)
+    builder.cbranch(builder.icmp_signed(">", count, ir.Constant(i64, 0)), loop, done)
+    builder.position_at_end(loop)
+    index = builder.phi(i64)
+    index.add_incoming(ir.Constant(i64, 0), entry)
+    vector = VectorBuilder(builder, has_fma=cpu.has_fma, has_f16c=cpu.has_f16c)
+    values = []
+    for source, element in zip(sources, inputs, strict=True):
+        address = builder.gep(source, [index], source_etype=element)
+        values.append(builder.load(address, typ=vector_type(element, lanes), align=1))
+    result = emit(vector, *values)
+    builder.store(result, builder.gep(target, [index], source_etype=output), align=1)
+    following = builder.add(index, ir.Constant(i64, lanes or 1))
+    index.add_incoming(following, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+    builder.position_at_end(done)
+    builder.ret_void()
+    return module
+
+
+def optimized(module: ir.Module, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """The module after LLVM's passes; the loop vectorizer is off, to keep the lanes asked for."""
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(2)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    options.loop_unrolling = False
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(parsed, passes)
+    return parsed
+
+
+def compile_elements(
+    emit: Emit,
+    inputs: list[ir.Type],
+    output: ir.Type,
+    numpy_output: type,
+    *,
+    lanes: int | None,
+    cpu: Cpu,
+) -> Compiled:
+    """A function of arrays (sizes a multiple of `lanes`) that applies `emit` elementwise."""
+    machine = cpu.machine(jit=True)
+    engine = llvm.create_mcjit_compiler(
+        optimized(module_of(emit, inputs, output, lanes, cpu), machine), machine
+    )
+    engine.finalize_object()
+    pointers = [ctypes.c_void_p] * (len(inputs) + 1)
+    kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64, *pointers)(
+        engine.get_function_address("kernel")
+    )
+
+    def run(*arrays: np.ndarray) -> np.ndarray:
+        assert engine is not None
+        size = arrays[0].size
+        assert size % (lanes or 1) == 0
+        held = [np.ascontiguousarray(a) for a in arrays]
+        result = np.empty(size, numpy_output)
+        kernel(size, result.ctypes.data, *(a.ctypes.data for a in held))
+        return result
+
+    return run
+
+
+def compile_floats(
+    emit: Emit, arity: int, element: ir.Type, *, lanes: int | None, cpu: Cpu
+) -> Compiled:
+    """`compile_elements` for a function of floats of one type."""
+    output = NUMPY[str(element)]
+    return compile_elements(emit, [element] * arity, element, output, lanes=lanes, cpu=cpu)
+
+
+def undefined_symbols(module: ir.Module, cpu: Cpu) -> list[str]:
+    """What `nm -u` prints for the module's object."""
+    machine = cpu.machine()
+    data = machine.emit_object(optimized(module, machine))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "module.o"
+        path.write_bytes(data)
+        done = subprocess.run(["nm", "-u", path], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+# References: float64 for float32, mpmath for float64.
+
+
+def reference32(name: str) -> Callable[..., np.ndarray]:
+    """The function in float64, vectorised, accurate to far less than a float32 ULP."""
+    erf = np.frompyfunc(math.erf, 1, 1)
+    table: dict[str, Callable[..., np.ndarray]] = {
+        "exponential": np.exp,
+        "exponential-minus-one": np.expm1,
+        "log": np.log,
+        "log-plus-one": np.log1p,
+        "tanh": np.tanh,
+        "logistic": lambda x: np.where(x < 0, np.exp(x), 1.0) / (1.0 + np.exp(-np.abs(x))),
+        "erf": lambda x: erf(x).astype(np.float64),
+        "sine": np.sin,
+        "cosine": np.cos,
+        "tan": np.tan,
+        "atan2": np.arctan2,
+        "power": np.power,
+        "cbrt": np.cbrt,
+        "sqrt": np.sqrt,
+        "rsqrt": lambda x: 1.0 / np.sqrt(x),
+        "remainder": np.fmod,
+    }
+    function = table[name]
+
+    def run(*args: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return function(*(a.astype(np.float64) for a in args))
+
+    return run
+
+
+def reference64(name: str) -> Callable[..., mp.mpf]:
+    """The function with 40 digits more than its argument needs."""
+    table: dict[str, Callable[..., mp.mpf]] = {
+        "exponential": mp.exp,
+        "exponential-minus-one": mp.expm1,
+        "log": mp.log,
+        "log-plus-one": mp.log1p,
+        "tanh": mp.tanh,
+        "logistic": lambda x: 1 / (1 + mp.exp(-x)),
+        "erf": mp.erf,
+        "sine": mp.sin,
+        "cosine": mp.cos,
+        "tan": mp.tan,
+        "atan2": mp.atan2,
+        "power": mp.power,
+        "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
+        "sqrt": mp.sqrt,
+        "rsqrt": lambda x: 1 / mp.sqrt(x),
+        "remainder": lambda x, y: mp.sign(x) * mp.fmod(abs(x), abs(y)),
+    }
+    return table[name]
+
+
+def ulp_errors32(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Error in ULP of float32 per element: 0 where both are NaN or equal, inf where only one is.
+
+    An infinity counts as 2^128, so that overflow a little early or late is a small error.
+    """
+    limit = 2.0**128
+    with np.errstate(all="ignore"):
+        wide = got.astype(np.float64)
+        both_nan = np.isnan(wide) & np.isnan(exact)
+        same_infinity = np.isinf(wide) & (np.abs(exact) >= limit) & ((wide > 0) == (exact > 0))
+        wide = np.clip(wide, -limit, limit)
+        exact = np.clip(exact, -limit, limit)
+        exponent = np.maximum(np.frexp(np.abs(exact))[1] - 1, -126)
+        error = np.abs(wide - exact) / np.ldexp(1.0, np.minimum(exponent, 127) - 23)
+    error = np.where(both_nan | same_infinity, 0.0, error)
+    return np.where(np.isnan(error), math.inf, error)
+
+
+def ulp_error64(got: float, exact: mp.mpf) -> float:
+    """Error in ULP of float64, as `ulp_errors32`."""
+    if mp.isnan(exact) or math.isnan(got):
+        return 0.0 if mp.isnan(exact) and math.isnan(got) else math.inf
+    limit = mp.mpf(2) ** 1024
+    value = mp.mpf(math.copysign(1, got)) * limit if math.isinf(got) else mp.mpf(got)
+    exact = max(-limit, min(limit, exact))
+    if value == exact:
+        return 0.0
+    exponent = -1022 if exact == 0 else min(1023, max(-1022, int(mp.floor(mp.log(abs(exact), 2)))))
+    return float(abs(value - exact) / mp.mpf(2) ** (exponent - 52))
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The largest error found, and where."""
+
+    ulp: float
+    args: tuple[float, ...]
+    got: float
+    exact: float
+
+    def __str__(self) -> str:
+        args = ", ".join(f"{a!r} ({float(a).hex()})" for a in self.args)
+        return f"{self.ulp:.3f} ULP at ({args}): got {self.got!r}, exact {self.exact!r}"
+
+
+def worst32(name: str, run: Compiled, args: tuple[np.ndarray, ...]) -> Worst:
+    """The largest error of float32 results."""
+    got = run(*args)
+    exact = reference32(name)(*args)
+    errors = ulp_errors32(got, exact)
+    i = int(np.argmax(errors))
+    return Worst(float(errors[i]), tuple(float(a[i]) for a in args), float(got[i]), float(exact[i]))
+
+
+def worst64(name: str, run: Compiled, args: tuple[np.ndarray, ...]) -> Worst:
+    """The largest error of float64 results (finite arguments in the function's domain)."""
+    got = run(*args)
+    function = reference64(name)
+    worst = Worst(-1.0, (), 0.0, 0.0)
+    with mp.workdps(50):
+        for i in range(got.size):
+            point = tuple(float(a[i]) for a in args)
+            exact = function(*(mp.mpf(p) for p in point))
+            error = ulp_error64(float(got[i]), exact)
+            if error > worst.ulp:
+                worst = Worst(error, point, float(got[i]), float(exact))
+    return worst
