@@ -39,24 +39,19 @@ class Artifact:
         return (self.header, self.object, self.manifest, *self.extra)
 
 
-def check_output_dir(directory: str | Path) -> Path:
-    """Make the output folder where it is missing; UsageError where it can't be written to.
+def check_output_dir(directory: str | Path) -> None:
+    """UsageError where files can't be written to `directory`, or it can't be made; makes nothing.
 
     Call it before a long compilation, so that this does not fail at its end.
     """
     directory = Path(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".tfaot-", dir=directory)
-        os.close(descriptor)
-        Path(name).unlink()
-    except FileExistsError:
-        raise UsageError(f"output folder '{directory}' is a file: choose another (-o)") from None
-    except OSError as error:
-        raise UsageError(
-            f"can't write to output folder '{directory}': {error.strerror} (-o)"
-        ) from None
-    return directory
+    nearest = directory
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UsageError(f"output folder '{directory}': '{nearest}' is a file (-o)")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"can't write to output folder '{directory}': no permission (-o)")
 
 
 def write_artifact(
@@ -82,7 +77,12 @@ def write_artifact(
     """
     from tfaot.packaging.manifest import ObjectFile
 
-    directory = check_output_dir(directory)
+    directory = Path(directory)
+    check_output_dir(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"can't make output folder '{directory}': {error.strerror}") from None
     digest = hashlib.sha256(object_bytes).hexdigest()
     manifest = replace(manifest, object=ObjectFile(f"{name}.o", digest))
     further = {f"{name}.{suffix}": text for suffix, text in sorted((extra or {}).items())}

@@ -29,7 +29,7 @@ class CompileOptions:
         outputs: names of the graph's outputs, in order; empty lets the frontend find them.
         input_shapes: for inputs with unknown axes, sizes per axis; None is the batch axis.
         set_values: placeholders of frozen graphs that are fixed to a value.
-        custom_objects: Keras custom objects (layers, functions) by name.
+        custom_objects: Keras custom objects (layers, functions) by name, or `module:name` texts.
         target: `native`, an x86-64 level or an LLVM cpu name.
         batch_sizes: static batch sizes, ascending, for models without a symbolic form.
         namespace: C++ namespace of the generated class (`a::b` nests).
@@ -49,7 +49,7 @@ class CompileOptions:
     outputs: tuple[str, ...] = ()
     input_shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     set_values: Mapping[str, SetValue] = field(default_factory=dict)
-    custom_objects: Mapping[str, object] = field(default_factory=dict)
+    custom_objects: Mapping[str, object] | tuple[str, ...] = ()
     target: str = DEFAULT_TARGET
     batch_sizes: tuple[int, ...] = ()
     namespace: str = DEFAULT_NAMESPACE
@@ -138,6 +138,9 @@ def make_options(output_dir: str | Path, **options: Any) -> CompileOptions:
             given[key] = (value,) if isinstance(value, (str, int)) else tuple(value)
     if "emit" in given:
         given["emit"] = tuple(sorted(set(given["emit"])))
+    if isinstance(given.get("custom_objects"), (str, list)):
+        objects = given["custom_objects"]
+        given["custom_objects"] = (objects,) if isinstance(objects, str) else tuple(objects)
     if "input_shapes" in given:
         given["input_shapes"] = {k: tuple(v) for k, v in given["input_shapes"].items()}
     return CompileOptions(Path(output_dir), **given)

@@ -202,7 +202,9 @@ class _Plan:
         if elf.machine != EM_X86_64:
             name = MACHINES.get(elf.machine, f"ELF machine {elf.machine}")
             raise ArtifactError(f"it is for {name}: Python loads x86-64 objects only")
-        if undefined := elf.undefined():
+        # gcc lists the linker's own table as undefined, though only the relocations here use one.
+        undefined = [name for name in elf.undefined() if name != "_GLOBAL_OFFSET_TABLE_"]
+        if undefined:
             raise ArtifactError(f"it is not self-contained, it needs {', '.join(undefined[:5])}")
         if any(s.is_loaded and s.flags & SHF_TLS for s in elf.sections):
             raise ArtifactError("it has thread-local data, which can't be loaded")
@@ -286,6 +288,8 @@ class _Plan:
                 if relocation.kind == 0:
                     continue
                 symbol = self._elf.symbols[relocation.symbol]
+                if symbol.section == SHN_UNDEF and symbol.name:
+                    raise ArtifactError(f"it is not self-contained, it needs {symbol.name}")
                 if symbol.section not in (SHN_UNDEF, SHN_ABS):
                     self._place(symbol)
                 place = self._places[section.index] + relocation.offset

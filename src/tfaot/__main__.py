@@ -1,0 +1,5 @@
+"""`python -m tfaot`."""
+
+from tfaot.cli.main import main
+
+main()

@@ -1,0 +1,148 @@
+"""`tfaot compile`: a model to its header, object and manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tfaot.cli import parsing
+from tfaot.errors import UsageError
+from tfaot.options import DEFAULT_NAMESPACE, DEFAULT_TARGET, CompileOptions
+
+if TYPE_CHECKING:
+    from tfaot.artifact import Artifact
+    from tfaot.config import Config
+
+
+def compile_command(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="SavedModel folder, .keras, .h5 or frozen .pb; or give --config."),
+    ] = None,
+    output_dir: Annotated[
+        Path, typer.Option("-o", "--output-dir", help="Folder for NAME.h, NAME.o, NAME.json.")
+    ] = Path("."),
+    name: Annotated[
+        str | None, typer.Option(help="C identifier; default: the model's own name.")
+    ] = None,
+    signature: Annotated[str | None, typer.Option(help="Key of the SavedModel signature.")] = None,
+    target: Annotated[
+        str, typer.Option(help="native, x86-64-v2, x86-64-v3, x86-64-v4 or an LLVM cpu name.")
+    ] = DEFAULT_TARGET,
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(help="Static batch sizes such as 1,2,4, for models that need them."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="aot_config.yaml; options given here win over it.")
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help=f"C++ namespace; default: {DEFAULT_NAMESPACE}.")
+    ] = None,
+    xla_flags: Annotated[list[str] | None, typer.Option(help="Added to XLA_FLAGS.")] = None,
+    tf_xla_flags: Annotated[list[str] | None, typer.Option(help="Added to TF_XLA_FLAGS.")] = None,
+    emit: Annotated[
+        str | None, typer.Option(help="Intermediate files to write too: ll,asm,hlo.")
+    ] = None,
+    inputs: Annotated[
+        str | None, typer.Option(help="Input nodes of a frozen graph, separated by commas.")
+    ] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="Output nodes of a frozen graph, separated by commas.")
+    ] = None,
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=n,28,28,1 for an input with unknown axes. Repeatable."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE fixes a placeholder. Repeatable."),
+    ] = None,
+    custom_objects: Annotated[
+        list[str] | None,
+        typer.Option(help="module:name of a Keras custom object. Repeatable."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Compare with TensorFlow afterwards.")
+    ] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest's path and facts as JSON.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+) -> None:
+    """Compile MODEL to a self-contained header-object pair."""
+    settings = None
+    if config is not None:
+        from tfaot.config import read_config
+
+        settings = read_config(config)
+    source = model if model is not None else settings and str(settings.saved_model)
+    if not source:
+        raise UsageError("no model: give MODEL, or a configuration with --config")
+    options = CompileOptions(
+        output_dir=output_dir,
+        name=name or (settings.name if settings else None),
+        signature=signature or (settings.serving_key if settings else None),
+        inputs=parsing.names(inputs),
+        outputs=parsing.names(outputs),
+        input_shapes=parsing.input_shapes(input_shape or ()),
+        set_values=parsing.set_values(set_ or ()),
+        custom_objects=tuple(custom_objects or ()),
+        target=target,
+        batch_sizes=parsing.batch_sizes(batch_sizes) or (settings.batch_sizes if settings else ()),
+        namespace=namespace or (settings.namespace if settings else DEFAULT_NAMESPACE),
+        xla_flags=(*(settings.xla_flags if settings else ()), *parsing.flags(xla_flags or ())),
+        tf_xla_flags=(
+            *(settings.tf_xla_flags if settings else ()),
+            *parsing.flags(tf_xla_flags or ()),
+        ),
+        emit=tuple(sorted(set(parsing.names(emit)))),
+        verify=verify,
+        **_about(settings),
+    )
+    _compile(options, source, as_json, quiet)
+
+
+def _about(settings: Config | None) -> dict[str, str | None]:
+    if settings is None:
+        return {}
+    return {
+        "model_version": settings.version,
+        "description": settings.description,
+        "author": settings.author,
+    }
+
+
+def _compile(options: CompileOptions, source: str, as_json: bool, quiet: bool) -> None:
+    from tfaot.artifact import check_output_dir
+    from tfaot.cli.progress import Progress
+
+    if not Path(source).exists():
+        raise UsageError(f"there is no model '{source}'")
+    check_output_dir(options.output_dir)
+    from tfaot.compiler import compile_model
+
+    with Progress(quiet) as progress:
+        artifact = compile_model(options, source, progress)
+    if as_json:
+        typer.echo(json.dumps(_facts(artifact), sort_keys=True, indent=1))
+    elif not quiet:
+        for path in artifact.files:
+            typer.echo(str(path))
+
+
+def _facts(artifact: Artifact) -> dict[str, object]:
+    from tfaot.packaging.manifest import read_manifest
+
+    manifest = read_manifest(artifact.manifest)
+    return {
+        "name": manifest.name,
+        "files": [str(path) for path in artifact.files],
+        "weights_bytes": manifest.weights_bytes,
+        "workspace_bytes": manifest.workspace.bytes,
+        "code_bytes": manifest.code_bytes,
+        "verification": manifest.verification,
+    }
