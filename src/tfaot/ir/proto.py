@@ -395,7 +395,7 @@ def _decode(raw: RawInstruction, dtype: DType, stored: bytes, count: int) -> NDA
     if len(stored) % dtype.itemsize:
         raise raw.error("its value is cut off")
     if dtype is DType.PRED:
-        return np.frombuffer(stored, np.uint8) != 0
+        return np.frombuffer(stored, np.uint8).astype(np.bool_)
     values = np.frombuffer(stored, dtype.numpy.newbyteorder("<"))
     return values.astype(dtype.numpy, copy=False)
 
