@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfaot.ir.attributes import Broadcast, Constant, Iota, Metadata
+from tfaot.ir.attributes import Attributes, Broadcast, Constant, Iota, Metadata
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import BatchDim, Dim, Shape
@@ -38,7 +38,7 @@ class Emitter:
     batch: Callable[[], Instruction]
 
     def op(
-        self, opcode: str, shape: Shape, *operands: Instruction, attrs: Any = None
+        self, opcode: str, shape: Shape, *operands: Instruction, attrs: Attributes = None
     ) -> Instruction:
         """An instruction."""
         return Instruction(self.name, opcode, shape, operands, attrs, self.metadata)
@@ -184,7 +184,7 @@ def _emit_affine_float(
     batches: Sequence[int],
     emitter: Emitter,
 ) -> Instruction | None:
-    """A * B + c: any with three probes, with two only integers (two points always lie on a line)."""
+    """A * B + c: any with three probes; with two, which always lie on a line, only integers."""
     scale = (wide[1] - wide[0]) / (batches[1] - batches[0])
     offset = wide[0] - scale * batches[0]
     integral = np.all(scale == np.rint(scale)) and np.all(offset == np.rint(offset))
@@ -208,23 +208,24 @@ def _emit_rows(
     stacks = [np.moveaxis(v, axis, 0) for v in values]
     if any(len(s) < 2 or s[0].size == 0 for s in stacks):
         return None
-    step = _step(stacks[0], shape.dtype)
-    if step is None or any(_step(s, shape.dtype) != step for s in stacks[1:]):
-        return None
+    steps = [_step(s, shape.dtype) for s in stacks]
     others = tuple(d for d in range(shape.rank) if d != axis)
     row_shape = Shape(shape.dtype, tuple(shape.dims[d] for d in others))
     row = emit_constant([np.asarray(s[0]) for s in stacks], row_shape, batches, emitter)
-    if row is None:
+    if row is None or any(s is None for s in steps):
         return None
     rows = emitter.op("broadcast", shape, row, attrs=Broadcast(others))
-    if not step:
+    if not any(steps):
         return rows
+    scalars = [np.asarray(s).astype(shape.dtype.numpy) for s in steps]
+    step = emit_constant(scalars, Shape(shape.dtype), batches, emitter)
+    if step is None:
+        return None
     count = emitter.op("iota", shape, attrs=Iota(axis))
+    if any(s != 1 for s in steps):
+        spread = emitter.op("broadcast", shape, step, attrs=Broadcast(()))
+        count = emitter.op("multiply", shape, count, spread)
     zero_row = all(not np.any(s[0]) for s in stacks)
-    if step != 1:
-        scalar = emitter.constant(np.asarray(step).astype(shape.dtype.numpy))
-        steps = emitter.op("broadcast", shape, scalar, attrs=Broadcast(()))
-        count = emitter.op("multiply", shape, count, steps)
     return count if zero_row else emitter.op("add", shape, count, rows)
 
 
