@@ -26,6 +26,8 @@ _WrongCommandLine: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="tfaot",
     help="Compile TensorFlow models ahead of time to a self-contained C/C++ header-object pair.",
@@ -74,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         format_message = getattr(error, "format_message", error.__str__)
         return _fail(format_message().rstrip(".") + hint, 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", 130)
+        return _fail("interrupted", _INTERRUPTED)
     except BrokenPipeError:
         # The reader went away (| head): no error of ours; keep the interpreter from flushing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,6 +90,8 @@ def run(arguments: Sequence[str]) -> int:
             "(set TFAOT_DEBUG=1 for the traceback, and report it)",
             1,
         )
+    if result == _INTERRUPTED:  # some releases of typer turn the interrupt into an exit code
+        return _fail("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

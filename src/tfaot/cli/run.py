@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,15 +38,16 @@ def _read(path: Path) -> dict[str, Any]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UsageError(f"'{path}' holds no arrays by name: save them with numpy.savez")
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise UsageError(f"'{path}' holds no arrays by name: save them with numpy.savez")
+        with file:
             return {key: file[key] for key in file.files}
     except FileNotFoundError:
         raise UsageError(f"there is no file '{path}' (--inputs)") from None
     except OSError as error:
         raise UsageError(f"can't read '{path}': {error.strerror or error} (--inputs)") from None
-    except (ValueError, AttributeError, EOFError, zipfile.BadZipFile):
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         raise UsageError(f"'{path}' is no .npz file of plain arrays (--inputs)") from None
 
 

@@ -58,7 +58,6 @@ class Model:
         self._workspace_bytes: Callable[[int], int] = size(
             self._object.address(manifest.symbols.workspace_bytes)
         )
-        self._dtypes = {t.name: numpy_dtype(t) for t in manifest.tensors}
         self._input_dtypes = [numpy_dtype(t) for t in manifest.inputs]
         self._output_dtypes = [numpy_dtype(t) for t in manifest.outputs]
         self._input_index = {t.name: i for i, t in enumerate(manifest.inputs)}
@@ -93,7 +92,7 @@ class Model:
             raise InputError(f"batch size {batch} is too large for this model")
         return size
 
-    def __call__(self, *arrays: ArrayLike, **by_name: ArrayLike) -> Any:
+    def __call__(self, /, *arrays: ArrayLike, **by_name: ArrayLike) -> Any:
         """Evaluate the model.
 
         Args:
@@ -114,7 +113,9 @@ class Model:
             return outputs[0]
         return {t.name: array for t, array in zip(self.outputs, outputs, strict=True)}
 
-    def run_into(self, outputs: Sequence[Array], *arrays: ArrayLike, **by_name: ArrayLike) -> None:
+    def run_into(
+        self, outputs: Sequence[Array], /, *arrays: ArrayLike, **by_name: ArrayLike
+    ) -> None:
         """Evaluate the model into arrays of the caller, in the order of the outputs.
 
         They must be writable and C-contiguous, of the exact type and shape, and overlap no input.
