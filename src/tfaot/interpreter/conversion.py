@@ -25,6 +25,8 @@ def convert(value: Array, source: DType, target: DType, ctx: Context) -> Array:
     Floats become integers by truncation, saturating, NaN becoming 0; integers wrap; anything but
     zero becomes true; the imaginary part is dropped on the way to a real type.
     """
+    if source is target:
+        return value
     wide = ctx.widen(value, source)
     if source.is_complex and not target.is_complex:
         wide, source = np.real(wide), source.real

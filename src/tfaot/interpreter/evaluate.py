@@ -19,11 +19,15 @@ from tfaot.interpreter import (  # noqa: F401  (imported for the rules they regi
     comparison,
     control,
     conversion,
+    convolution,
     dot,
     elementwise,
     gather,
+    linalg,
     movement,
     reduce,
+    sort,
+    window,
 )
 from tfaot.interpreter.context import RULES, Array, Context, Value
 from tfaot.ir.module import Computation, Instruction, Module

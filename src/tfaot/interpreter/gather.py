@@ -92,7 +92,7 @@ def _scatter(node: Instruction, operands: Sequence[Array], ctx: Context) -> Any:
     flat = flat[valid]
     chosen = [u.reshape(-1)[valid] for u in updates]
     types = [o.array.dtype for o in node.operands[:count]]
-    results = _combine([a.reshape(-1) for a in arrays], flat, chosen, types, attrs.to_apply, ctx)
+    results = combine_at([a.reshape(-1) for a in arrays], flat, chosen, types, attrs.to_apply, ctx)
     shaped = tuple(r.reshape(a.shape) for r, a in zip(results, arrays, strict=True))
     return shaped if count > 1 else shaped[0]
 
@@ -135,7 +135,7 @@ def _targets(
     )
 
 
-def _combine(
+def combine_at(
     arrays: Sequence[Array],
     flat: Array,
     updates: Sequence[Array],
@@ -143,6 +143,7 @@ def _combine(
     combiner: Computation,
     ctx: Context,
 ) -> tuple[Array, ...]:
+    """Flat arrays with updates combined into the flat positions, in the order of the updates."""
     root = combiner.root
     if root.opcode == "parameter" and root.attr(Parameter).number == 1 and len(arrays) == 1:
         result = arrays[0].copy()

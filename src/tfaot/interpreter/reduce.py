@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfaot.interpreter.context import Array, Context, rule
+from tfaot.interpreter.conversion import convert
 from tfaot.ir.attributes import Parameter, Reduce
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Computation, Instruction
@@ -43,7 +44,7 @@ _REDUCERS = {
         Reducer("multiply", np.multiply, lambda dtype: 1),
         Reducer("maximum", np.maximum, _lowest),
         Reducer("minimum", np.minimum, _highest),
-        Reducer("and", np.bitwise_and, lambda dtype: True if dtype.kind == "b" else -1),
+        Reducer("and", np.bitwise_and, lambda dtype: np.array(-1).astype(dtype)[()]),
         Reducer("or", np.bitwise_or, lambda dtype: 0),
         Reducer("xor", np.bitwise_xor, lambda dtype: 0),
     )
@@ -71,28 +72,25 @@ def recognise(computation: Computation) -> Reducer | None:
 def _reduce(node: Instruction, operands: Sequence[Array], ctx: Context) -> Any:
     attrs = node.attr(Reduce)
     count = len(operands) // 2
+    types = [o.array.dtype for o in node.operands]
+    # The initial value's type is that of the result; it may be wider than the operand's.
+    arrays = [
+        convert(v, source, target, ctx)
+        for v, source, target in zip(operands[:count], types[:count], types[count:], strict=True)
+    ]
     known = recognise(attrs.to_apply)
-    if known is not None:
-        dtype = node.operands[0].array.dtype
-        wide = ctx.widen(operands[0], dtype)
-        if known.opcode == "and" and dtype is not DType.PRED:
-            reduced = _reduce_and(wide, attrs.dimensions)
-        else:
-            reduced = known.ufunc.reduce(
-                wide,
-                axis=tuple(attrs.dimensions),
-                dtype=wide.dtype,
-                initial=known.identity(wide.dtype),
-            )
-        return ctx.narrow(known.ufunc(reduced, ctx.widen(operands[1], dtype)), dtype)
-    arrays, inits = operands[:count], operands[count:]
-    results = _reduce_general(arrays, inits, attrs.dimensions, attrs.to_apply, ctx)
-    return results if count > 1 else results[0]
-
-
-def _reduce_and(x: Array, axes: Sequence[int]) -> Array:
-    """Bitwise and of integers: or of the complements, whose identity fits unsigned types too."""
-    return np.asarray(~np.bitwise_or.reduce(~x, axis=tuple(axes), dtype=x.dtype, initial=0))
+    if known is None:
+        results = _reduce_general(arrays, operands[count:], attrs.dimensions, attrs.to_apply, ctx)
+        return results if count > 1 else results[0]
+    dtype = types[1]
+    wide = ctx.widen(arrays[0], dtype)
+    reduced = known.ufunc.reduce(
+        wide,
+        axis=tuple(attrs.dimensions),
+        dtype=wide.dtype,
+        initial=known.identity(wide.dtype),
+    )
+    return ctx.narrow(known.ufunc(reduced, ctx.widen(operands[1], dtype)), dtype)
 
 
 def _reduce_general(

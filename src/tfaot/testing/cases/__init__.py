@@ -12,11 +12,15 @@ from tfaot.testing.cases import (
     comparison,
     control,
     conversion,
+    convolution,
     dot,
     elementwise,
     gather,
+    linalg,
     movement,
     reduce,
+    sort,
+    window,
 )
 from tfaot.testing.cases.case import SIZES, Limits, OpCase
 
@@ -29,6 +33,10 @@ FAMILIES: dict[str, Callable[[], Iterator[OpCase]]] = {
     "dot": dot.cases,
     "gather": gather.cases,
     "control": control.cases,
+    "window": window.cases,
+    "convolution": convolution.cases,
+    "sort": sort.cases,
+    "linalg": linalg.cases,
 }
 
 
