@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 
+from rich import progress as bars
 from rich.console import Console
-from rich.status import Status
 
 
 class Progress:
@@ -17,33 +16,39 @@ class Progress:
         """Show nothing where `quiet`, or where standard error is no terminal."""
         self._console = Console(stderr=True)
         self._shown = not quiet and self._console.is_terminal
-        self._status: Status | None = None
-        self._start = self._stage_start = time.monotonic()
+        # Names of layers may hold brackets, which are no markup.
+        self._bar = bars.Progress(
+            bars.SpinnerColumn(),
+            bars.TextColumn("{task.description}", markup=False),
+            bars.TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            refresh_per_second=5,
+        )
+        self._task: bars.TaskID | None = None
         self._stage = ""
+        self._stage_start = 0.0
 
     def __enter__(self) -> Progress:
         if self._shown:
-            self._status = self._console.status("starting")
-            self._status.start()
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=None)
         return self
 
     def __call__(self, stage: str, detail: str) -> None:
         """Report that `stage` is under way; a new stage leaves a line for the one before it."""
-        if self._status is None:
+        if self._task is None:
             return
         if stage != self._stage:
             self._finish_stage()
             self._stage, self._stage_start = stage, time.monotonic()
-        text = f"{stage}  {detail}" if detail else stage
-        elapsed = time.monotonic() - self._start
-        self._status.update(_plain(f"{text}  ({elapsed:.1f} s)"))
+        self._bar.update(self._task, description=f"{stage}  {detail}" if detail else stage)
 
     def _finish_stage(self) -> None:
         if self._stage:
             seconds = time.monotonic() - self._stage_start
-            self._console.print(
-                f"{self._stage:<12} {seconds:6.1f} s", markup=False, highlight=False
-            )
+            line = f"{self._stage:<16} {seconds:6.1f} s"
+            self._console.print(line, markup=False, highlight=False)
 
     def __exit__(
         self,
@@ -51,14 +56,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._status is None:
+        if self._task is None:
             return
-        self._status.stop()
         if kind is None:
             self._finish_stage()
-        sys.stderr.flush()
-
-
-def _plain(text: str) -> str:
-    """`text` with nothing that rich takes for markup (layer names may hold brackets)."""
-    return text.replace("[", "\\[")
+        self._bar.stop()

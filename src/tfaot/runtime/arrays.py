@@ -83,12 +83,19 @@ def _from_python(tensor: Tensor, value: ArrayLike, dtype: np.dtype[Any]) -> Arra
     if array.dtype == dtype or array.size == 0:
         return array.astype(dtype)
     given, want = array.dtype.kind, _kind(dtype)
+    if (given, want) == ("f", "i"):
+        # NumPy makes floats of integers of which some need 64 bits without a sign.
+        array = np.asarray(value, dtype=object)
+        given = "i" if all(type(v) is int for v in array.flat) else "f"
     if (given, want) not in {("i", "i"), ("u", "i"), ("i", "f"), ("u", "f"), ("f", "f")} and not (
         want == "c" and given in "iufc"
     ):
         raise InputError(f"{expected}, got Python values of {array.dtype.name}")
     with np.errstate(over="ignore", invalid="ignore"):
-        result = array.astype(dtype)
+        try:
+            result = array.astype(dtype)
+        except OverflowError:
+            raise InputError(f"{expected}, got a value that {dtype.name} can't hold") from None
         if given in "iu":
             lossless = bool(np.all(result.astype(object) == array.astype(object)))
         else:
