@@ -31,7 +31,8 @@ def export(model: object, folder: Path, custom_objects: Mapping[str, object]) ->
     # TensorFlow belongs to the caller here: it has made the object.
     from tfaot.frontend import tensorflow as backend
     from tfaot.frontend.graph import canonical, pruned
+    from tfaot.frontend.objects import freeze_object
 
-    graph = canonical(pruned(backend.export_object(model, custom_objects), keep_control=True))
+    graph = canonical(pruned(freeze_object(model, custom_objects), keep_control=True))
     exported = ExportedFunction(backend.serialize(graph.graph_def), graph.inputs, graph.outputs)
     (folder / EXPORT_FILE).write_bytes(pickle.dumps(exported, protocol=5))

@@ -30,7 +30,7 @@ _NO_OUTPUT = frozenset(
     | {"ScalarSummary", "HistogramSummary", "MergeSummary", "ImageSummary", "WriteSummary"}
 )
 _TRAINING_SCOPE = re.compile(
-    r"^(loss(es)?|.*_loss|gradients?|metrics?|accuracy|train(ing)?(_\d+)?|optimi[sz]er|save"
+    r"^(loss(es)?|.*_loss|cost|gradients?|metrics?|accuracy|train(ing)?(_\d+)?|optimi[sz]er|save"
     r"|summar(y|ies)|init|report_uninitialized_\w+|Adam|SGD|RMSprop)(_\d+)?$",
     re.IGNORECASE,
 )
@@ -216,33 +216,33 @@ def find_placeholders(graph_def: Any, outputs: Sequence[str]) -> tuple[str, ...]
 def find_outputs(graph_def: Any) -> tuple[str, ...]:
     """The nodes that are the model's outputs: sinks that are no leftovers of training.
 
-    A sink is a node that depends on a placeholder and whose results nothing takes. Saving,
-    updates, summaries, losses and metrics are left out.
+    A sink is a node that depends on a placeholder and whose results nothing else takes. Saving,
+    updates, summaries and the scopes of losses, gradients and metrics are left out.
 
     Raises:
         ModelError: there is none, or several of which some look like no part of the model
             (they need placeholders that the others don't, or compare with a truth).
     """
-    taken = {node_of(i) for node in graph_def.node for i in node.input if i[:1] != "^"}
-    feeds: dict[str, tuple[str, ...]] = {}
-    ops = {node.name: node.op for node in graph_def.node}
-    for node in graph_def.node:
-        dead = node.op in _NO_OUTPUT or node.op in ASSIGNMENTS or node.op in PLACEHOLDERS
-        if dead or node.name in taken or node.op.startswith(("Apply", "ResourceApply")):
-            continue
-        if found := find_placeholders(graph_def, [node.name]):
-            feeds[node.name] = found
+    nodes = {node.name: node for node in graph_def.node}
+    model = [n for n in graph_def.node if not _in_training_scope(n.name)]
+    taken = {node_of(i) for node in model for i in node.input if i[:1] != "^"}
+    feeds = {
+        node.name: found
+        for node in model
+        if node.name not in taken
+        and _gives_result(node, nodes)
+        and (found := find_placeholders(graph_def, [node.name]))
+    }
     if not feeds:
         raise ModelError(
             "no output was found, as nothing depends on a placeholder: name it with --outputs NODE"
         )
-    plain = [n for n in feeds if not any(_TRAINING_SCOPE.match(part) for part in n.split("/"))]
-    candidates = plain or list(feeds)
-    judging = [n for n in candidates if ops[n] in _JUDGING_OPS]
-    if len(candidates) > 1 and (judging or len({feeds[n] for n in candidates}) > 1):
+    candidates = list(feeds)
+    judging = [n for n in candidates if _judges(nodes[n])]
+    if judging or len({feeds[n] for n in candidates}) > 1:
         raise ModelError(
-            "which of these nodes are the outputs is not clear: "
-            f"{', '.join(candidates[:20])}: name them with --outputs"
+            "which nodes are the outputs is not clear: name them with --outputs "
+            f"(results that nothing takes: {', '.join(candidates[:20])})"
         )
     numbers = {n: _IDENTITY.match(n) for n in candidates}
     if all(numbers.values()):
@@ -319,6 +319,25 @@ def list_nodes(nodes: Sequence[Any], limit: int = 8) -> str:
 def has_control_flow_v1(graph_def: Any) -> bool:
     """Whether the graph holds control flow of TensorFlow 1."""
     return any(node.op in CONTROL_FLOW_V1 for node in graph_def.node)
+
+
+def _in_training_scope(name: str) -> bool:
+    return any(_TRAINING_SCOPE.match(part) for part in name.split("/")[:-1])
+
+
+def _gives_result(node: Any, nodes: dict[str, Any]) -> bool:
+    """Whether a node could be an output: no update, no saving, no pivot of a condition."""
+    if node.op in _NO_OUTPUT or node.op in ASSIGNMENTS or node.op in PLACEHOLDERS:
+        return False
+    if node.op.startswith(("Apply", "ResourceApply")) or node.op in {"Switch", "LoopCond"}:
+        return False
+    source = nodes.get(node_of(node.input[0])) if node.op == "Identity" and node.input else None
+    return source is None or source.op != "Switch"
+
+
+def _judges(node: Any) -> bool:
+    """Whether a node looks like a loss or a metric rather than a result of the model."""
+    return node.op in _JUDGING_OPS or bool(_TRAINING_SCOPE.match(node.name.split("/")[-1]))
 
 
 def _is_placeholder(graph: FrozenGraph, source: GraphInput) -> bool:

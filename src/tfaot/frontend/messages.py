@@ -29,7 +29,7 @@ def essential_line(error: BaseException | str) -> str:
     """
     text = str(error)
     if "Exception encountered:" in text:
-        text = text.split("Exception encountered:", 1)[1]
+        text = text.rsplit("Exception encountered:", 1)[1]
     lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line)]
     line = next((found for found in map(_clean, lines) if found), "")
     if not line:
@@ -72,4 +72,6 @@ def translated(kind: type[TfaotError], what: str) -> Iterator[None]:
 def _clean(line: str) -> str:
     line = _STATUS.sub("", _DUMP.sub("", line))
     line = _NODE_REFERENCE.sub("", line)
-    return line.strip(" \t'\"")
+    line = line.strip()
+    quoted = len(line) > 1 and line[0] == line[-1] and line[0] in "'\""
+    return line[1:-1].strip() if quoted else line

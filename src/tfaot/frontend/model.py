@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tfaot.errors import ModelError, UnsupportedError, UsageError
 from tfaot.frontend import graph as graphs
+from tfaot.frontend import keras_models
 from tfaot.frontend import tensorflow as backend
 from tfaot.frontend.exported import ExportedFunction
 from tfaot.frontend.graph import FrozenGraph
@@ -143,7 +144,7 @@ def _load(source: ModelSource, kind: ModelKind) -> tuple[FrozenGraph, str]:
         case ModelKind.SAVED_MODEL:
             graph = backend.load_saved_model(source.path, source.signature)
         case ModelKind.KERAS:
-            graph = backend.load_keras(source.path, source.custom_objects)
+            graph = keras_models.load_keras(source.path, source.custom_objects)
         case ModelKind.GRAPH:
             graph = _load_graph(source)
         case ModelKind.EXPORTED:

@@ -28,7 +28,7 @@ from tfaot.frontend.exported import export
 from tfaot.frontend.messages import last_words
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.protocol import ClosedError, Failure, Request, receive, send
-from tfaot.frontend.source import ModelSource, model_kind
+from tfaot.frontend.source import ModelSource, model_kind, model_root
 from tfaot.ir.shapes import BatchDim
 from tfaot.signature import Signature, TensorSpec
 
@@ -96,8 +96,8 @@ class TensorFlowSession:
             UsageError: an option of `source` does not fit the model.
             UnsupportedError: it holds what can't be compiled.
         """
-        model_kind(source.path)
-        absolute = source.path.absolute()
+        absolute = model_root(source.path).absolute()
+        model_kind(absolute)
         number, description = self.call(
             "load", source=ModelSource(**{**vars(source), "path": absolute})
         )
@@ -133,11 +133,13 @@ class TensorFlowSession:
             process.kill()
             raise
 
-    def _death(self) -> ModelError:
+    def _death(self) -> TfaotError:
         code = self._process.wait()
         self._stderr.seek(0, 2)
         self._stderr.seek(max(0, self._stderr.tell() - _STDERR_TAIL))
         words = last_words(self._stderr.read().decode(errors="replace"))
+        if "XLA_FLAGS" in words:
+            return UsageError(f"--xla-flags: {words}")
         if code < 0:
             how = f"was ended by {signal.Signals(-code).name}"
         else:
@@ -262,7 +264,7 @@ def open_model(
         is_path = isinstance(model, (str, Path))
         if is_path:
             # A wrong path is told before a process is started for it.
-            model_kind(Path(str(model)))
+            model_kind(model_root(Path(str(model))))
         running = session or stack.enter_context(TensorFlowSession(xla_flags, tf_xla_flags))
         path = Path(str(model)) if is_path else Path()
         if not is_path or own:

@@ -63,6 +63,12 @@ def model_kind(path: Path) -> ModelKind:
         raise ModelError(f"the model at '{path}' can't be read: check its permissions") from None
 
 
+def model_root(path: Path) -> Path:
+    """The path of the model: a SavedModel's directory where the file in it was given."""
+    inner = path.name in {"saved_model.pb", "saved_model.pbtxt"} and path.is_file()
+    return path.parent if inner else path
+
+
 def model_files(path: Path, kind: ModelKind) -> tuple[Path, ...]:
     """The files that make up the model's content, in a stable order."""
     if path.is_file():

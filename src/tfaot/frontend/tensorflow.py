@@ -1,7 +1,7 @@
 """The only module that imports TensorFlow: loads, freezes, lowers and evaluates models.
 
-Runs in the worker process, apart from `export_object`, which freezes a Python object where it
-lives. TensorFlow is imported by the first function that needs it. Everything from it has the
+Runs in the worker process, apart from the export of Python objects, which are frozen where they
+live. TensorFlow is imported by the first function that needs it. Everything from it has the
 type Any, as it ships no types.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tfaot.frontend.graph import (
     PLACEHOLDERS,
     FrozenGraph,
     all_nodes,
+    check_determinism,
     dependencies,
     has_control_flow_v1,
     list_nodes,
@@ -39,11 +40,10 @@ _DEFAULT_SIGNATURE = "serving_default"
 _HIDDEN_SIGNATURES = frozenset({"__saved_model_init_op"})
 
 
-def _tf(module: str = "") -> Any:
-    """The package `tensorflow`, or one of its modules."""
-    name = f"tensorflow.{module}" if module else "tensorflow"
+def tf_module(name: str = "") -> Any:
+    """The package `tensorflow`, or one of its modules; UsageError where it is not installed."""
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(f"tensorflow.{name}" if name else "tensorflow")
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
             raise
@@ -53,18 +53,24 @@ def _tf(module: str = "") -> Any:
         ) from None
 
 
+def keras_package(name: str) -> Any:
+    """The package `keras` or `tf_keras`, which run TensorFlow; None where it is not installed."""
+    tf_module()
+    return importlib.import_module(name) if importlib.util.find_spec(name) is not None else None
+
+
 def prepare() -> None:
     """Import TensorFlow and limit it to one thread; once, before anything runs."""
-    tf = _tf()
+    tf = tf_module()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def versions() -> dict[str, str]:
     """Versions of TensorFlow and, where installed, of Keras."""
-    found = {"tensorflow": str(_tf().__version__)}
-    if importlib.util.find_spec("keras") is not None:
-        found["keras"] = str(importlib.import_module("keras").__version__)
+    found = {"tensorflow": str(tf_module().__version__)}
+    if (keras := keras_package("keras")) is not None:
+        found["keras"] = str(keras.__version__)
     return found
 
 
@@ -77,7 +83,7 @@ def load_saved_model(path: Path, signature: str | None) -> FrozenGraph:
     Raises:
         ModelError: unreadable, or without the signature asked for (lists those there are).
     """
-    tf = _tf()
+    tf = tf_module()
     with translated(ModelError, f"the SavedModel '{path}' can't be loaded"):
         loaded = tf.saved_model.load(str(path))
     signatures = getattr(loaded, "signatures", {})
@@ -90,58 +96,9 @@ def load_saved_model(path: Path, signature: str | None) -> FrozenGraph:
     return replace(frozen, inputs=tuple(frozen.inputs[i] for i in order))
 
 
-def load_keras(path: Path, custom_objects: Sequence[str]) -> FrozenGraph:
-    """The frozen inference function of a `.keras` or `.h5` file.
-
-    Files that Keras 3 refuses are tried with tf_keras, which reads those of Keras 2.
-
-    Raises:
-        ModelError: neither can read it.
-    """
-    objects = import_objects(custom_objects)
-    return freeze_keras(read_keras(path, objects))
-
-
-def read_keras(path: Path, objects: Mapping[str, object]) -> Any:
-    """The Keras or tf_keras model in a file; ModelError where neither can read it."""
-    keras = importlib.import_module("keras")
-    try:
-        with translated(ModelError, f"the Keras model '{path}' can't be loaded"):
-            return keras.models.load_model(str(path), custom_objects=dict(objects), compile=False)
-    except ModelError as first:
-        if importlib.util.find_spec("tf_keras") is None:
-            raise
-        legacy = importlib.import_module("tf_keras")
-        try:
-            with translated(ModelError, "tf_keras"):
-                return legacy.models.load_model(
-                    str(path), custom_objects=dict(objects), compile=False
-                )
-        except ModelError:
-            # tf_keras is the second choice: its complaint about a newer file would mislead.
-            raise first from None
-
-
-def import_objects(names: Sequence[str]) -> dict[str, object]:
-    """The Python objects called `module:name`, by name; UsageError where there is none."""
-    found: dict[str, object] = {}
-    for name in names:
-        module, separator, attribute = name.partition(":")
-        if not (module and separator and attribute):
-            raise UsageError(f"--custom-objects: '{name}' must have the form module:name")
-        with translated(UsageError, f"--custom-objects: '{module}' can't be imported"):
-            value = importlib.import_module(module)
-        for part in attribute.split("."):
-            if not hasattr(value, part):
-                raise UsageError(f"--custom-objects: '{module}' has no '{attribute}'")
-            value = getattr(value, part)
-        found[attribute.split(".")[-1]] = value
-    return found
-
-
 def load_graph_def(path: Path) -> Any:
     """The GraphDef in a binary or text file; ModelError where it holds none."""
-    graph_def = _tf().compat.v1.GraphDef()
+    graph_def = tf_module().compat.v1.GraphDef()
     what = f"'{path}' is no frozen graph (GraphDef)"
     data = path.read_bytes()
     with translated(ModelError, what):
@@ -165,7 +122,7 @@ def graph_interface(
     graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]
 ) -> tuple[tuple[GraphInput, ...], tuple[GraphOutput, ...]]:
     """Types and shapes of the tensors of a graph; a sink with several results gives them all."""
-    tf = _tf()
+    tf = tf_module()
     graph = tf.Graph()
     with translated(ModelError, "the graph can't be read"), graph.as_default():
         tf.graph_util.import_graph_def(graph_def, name="")
@@ -182,10 +139,12 @@ def graph_interface(
         found_outputs += first.op.outputs if several else [first]
     return (
         tuple(
-            GraphInput(_short(t.name), t.name, t.dtype.as_datatype_enum, _dims(t.shape))
+            GraphInput(short_name(t.name), t.name, t.dtype.as_datatype_enum, known_dims(t.shape))
             for t in found_inputs
         ),
-        tuple(GraphOutput(_short(t.name), t.name, t.dtype.as_datatype_enum) for t in found_outputs),
+        tuple(
+            GraphOutput(short_name(t.name), t.name, t.dtype.as_datatype_enum) for t in found_outputs
+        ),
     )
 
 
@@ -203,7 +162,7 @@ def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Froz
     Raises:
         UnsupportedError: it keeps a state, or takes what is no tensor (lookup tables).
     """
-    convert = _tf("python.framework.convert_to_constants")
+    convert = tf_module("python.framework.convert_to_constants")
     with translated(UnsupportedError, "the model can't be frozen"):
         if any(node.op in ASSIGNMENTS for node in all_nodes(function.graph.as_graph_def())):
             function = _without_assignments(function)
@@ -212,14 +171,15 @@ def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Froz
         )
     resources = [t.name for t in frozen.inputs if t.dtype.name == "resource"]
     if resources:
+        check_determinism(graph_def)
         raise UnsupportedError(
-            f"the model uses a resource that is no variable, such as a lookup table "
-            f"('{_short(resources[0])}'): look up before the model"
+            f"the model uses a resource that is no variable ('{short_name(resources[0])}'), "
+            "which can't be compiled"
         )
     return FrozenGraph(
         graph_def,
         tuple(
-            GraphInput(name, t.name, t.dtype.as_datatype_enum, _dims(t.shape))
+            GraphInput(name, t.name, t.dtype.as_datatype_enum, known_dims(t.shape))
             for name, t in zip(inputs, frozen.inputs, strict=True)
         ),
         tuple(
@@ -227,34 +187,6 @@ def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Froz
             for name, t in zip(outputs, frozen.outputs, strict=True)
         ),
     )
-
-
-def freeze_keras(model: Any) -> FrozenGraph:
-    """The inference function of a Keras 3 or tf_keras model, frozen."""
-    tf = _tf()
-    structure = _keras_inputs(model)
-    specs = tf.nest.flatten(structure)
-    flat = [
-        tf.TensorSpec(spec.shape, spec.dtype, name=f"input_{index}")
-        for index, spec in enumerate(specs)
-    ]
-
-    def call(*arguments: Any) -> Any:
-        packed = tf.nest.pack_sequence_as(structure, arguments)
-        return model(packed, training=False)
-
-    with translated(ModelError, "the Keras model can't be traced"):
-        function = tf.function(call, autograph=False).get_concrete_function(*flat)
-    given = _unique(_keras_input_names(structure, specs))
-    return freeze(function, given, _keras_output_names(model, function))
-
-
-def freeze_function(function: Any) -> FrozenGraph:
-    """A ConcreteFunction, frozen; names are those of its arguments and of its results."""
-    count = len(function.inputs) - len(function.captured_inputs)
-    names = [_argument_name(tensor) for tensor in function.inputs[:count]]
-    outputs = _result_names(function.structured_outputs)
-    return freeze(function, _unique(names), outputs)
 
 
 def fix_inputs(graph: FrozenGraph, values: Mapping[str, object]) -> FrozenGraph:
@@ -265,7 +197,7 @@ def fix_inputs(graph: FrozenGraph, values: Mapping[str, object]) -> FrozenGraph:
     """
     if not values:
         return graph
-    tf = _tf()
+    tf = tf_module()
     by_name = {i.name.removesuffix(":0"): i for i in graph.inputs}
     placeholders = {n.name: n for n in graph.graph_def.node if n.op in PLACEHOLDERS}
     known = [*dict.fromkeys([*by_name, *placeholders])]
@@ -298,9 +230,9 @@ def fold_control_flow(graph: FrozenGraph) -> FrozenGraph:
     """Remove Switch and Merge whose predicates are constant, with TensorFlow's Grappler."""
     if not has_control_flow_v1(graph.graph_def):
         return graph
-    tf = _tf()
-    optimizer = _tf("python.grappler.tf_optimizer")
-    config = _tf("core.protobuf.config_pb2").ConfigProto()
+    tf = tf_module()
+    optimizer = tf_module("python.grappler.tf_optimizer")
+    config = tf_module("core.protobuf.config_pb2").ConfigProto()
     rewrite = config.graph_options.rewrite_options
     rewrite.optimizers[:] = ["pruning", "constfold", "loop", "pruning"]
     rewrite.meta_optimizer_iterations = type(rewrite).TWO
@@ -315,7 +247,7 @@ def fold_control_flow(graph: FrozenGraph) -> FrozenGraph:
         meta = tf.compat.v1.train.export_meta_graph(
             graph_def=full.as_graph_def(add_shapes=True), graph=full
         )
-        fetch = _tf("core.protobuf.meta_graph_pb2").CollectionDef()
+        fetch = tf_module("core.protobuf.meta_graph_pb2").CollectionDef()
         fetch.node_list.value.extend(kept)
         meta.collection_def["train_op"].CopyFrom(fetch)
         folded = optimizer.OptimizeGraph(config, meta)
@@ -332,7 +264,7 @@ _ARGUMENT = "tfaot_input_"
 
 def import_graph(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...] | None]) -> list[Any]:
     """Import a graph into the default graph, with new placeholders of the given shapes."""
-    tf = _tf()
+    tf = tf_module()
     placeholders = [
         tf.compat.v1.placeholder(tf.dtypes.as_dtype(i.dtype), shape, name=f"{_ARGUMENT}{number}")
         for number, (i, shape) in enumerate(zip(graph.inputs, shapes, strict=True))
@@ -345,13 +277,13 @@ def import_graph(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...] | N
 
 def make_function(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...]]) -> Any:
     """The graph as a ConcreteFunction over inputs of the given shapes, for XLA or TensorFlow."""
-    tf = _tf()
+    tf = tf_module()
     specs = [
         tf.TensorSpec(shape, tf.dtypes.as_dtype(i.dtype))
         for i, shape in zip(graph.inputs, shapes, strict=True)
     ]
     # Importing a graph does not make its functions known to the runtime.
-    context = _tf("python.eager.context").context()
+    context = tf_module("python.eager.context").context()
     for function in graph.graph_def.library.function:
         if not context.has_function(function.signature.name):
             context.add_function_def(function)
@@ -365,7 +297,7 @@ def make_function(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...]]) 
 
 def output_shapes(function: Any) -> list[tuple[int | None, ...] | None]:
     """The result shapes that TensorFlow infers, None where it can't tell."""
-    return [_dims(t.shape) for t in function.outputs]
+    return [known_dims(t.shape) for t in function.outputs]
 
 
 def lower(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -> bytes:
@@ -374,8 +306,8 @@ def lower(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -
     Raises:
         UnsupportedError: names the ops that XLA can't compile, and their nodes.
     """
-    compiler_ir = _tf("python.eager.polymorphic_function.compiler_ir")
-    tf = _tf()
+    compiler_ir = tf_module("python.eager.polymorphic_function.compiler_ir")
+    tf = tf_module()
     flat = [
         tf.TensorSpec(shape, tf.dtypes.as_dtype(i.dtype))
         for i, shape in zip(graph.inputs, specs, strict=True)
@@ -390,7 +322,7 @@ def lower(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -
 
 def hlo_result_shapes(serialized: bytes) -> list[tuple[tuple[int, ...], bool]]:
     """Per result of a serialized HLO module: its dimensions, and whether one varies at run time."""
-    module = _tf("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
+    module = tf_module("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
     result = module.host_program_shape.result
     shapes = result.tuple_shapes if result.element_type == _TUPLE else [result]
     return [(tuple(s.dimensions), any(s.is_dynamic_dimension)) for s in shapes]
@@ -401,7 +333,7 @@ _TUPLE = 13  # PrimitiveType.TUPLE of xla_data.proto
 
 def missing_kernels(graph_def: Any) -> list[Any]:
     """The nodes whose op, or whose op with its types, XLA has no kernel for."""
-    registry = _tf("python.framework.kernels")
+    registry = tf_module("python.framework.kernels")
     known: dict[str, Any] = {}
     found = []
     for node in all_nodes(graph_def):
@@ -426,7 +358,7 @@ def evaluate(function: Any, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]
 
 def to_tensors(inputs: Sequence[NDArray[Any]]) -> list[Any]:
     """Arrays as TensorFlow tensors."""
-    return [_tf().constant(array) for array in inputs]
+    return [tf_module().constant(array) for array in inputs]
 
 
 def run(function: Any, tensors: Sequence[Any]) -> list[Any]:
@@ -437,7 +369,7 @@ def run(function: Any, tensors: Sequence[Any]) -> list[Any]:
 
 def constants(graph_def: Any) -> list[tuple[int, int, bool]]:
     """Elements, bytes and whether floating or complex, of each constant of a graph."""
-    tf = _tf()
+    tf = tf_module()
     found = []
     for node in all_nodes(graph_def):
         if node.op == "Const":
@@ -449,36 +381,6 @@ def constants(graph_def: Any) -> list[tuple[int, int, bool]]:
     return found
 
 
-# Python objects
-
-
-def export_object(model: Any, custom_objects: Mapping[str, object]) -> FrozenGraph:
-    """Freeze a Keras model, a tf.function, a ConcreteFunction or a tf.Module.
-
-    A path to a Keras file is loaded first, with `custom_objects`.
-
-    Raises:
-        UsageError: no such object, or one that was never called or has several functions.
-    """
-    tf = _tf()
-    if isinstance(model, (str, Path)):
-        model = read_keras(Path(model), custom_objects)
-    concrete = tf.types.experimental.ConcreteFunction
-    generic = tf.types.experimental.PolymorphicFunction
-    if _is_keras(model):
-        return freeze_keras(model)
-    if isinstance(model, concrete):
-        return freeze_function(model)
-    if isinstance(model, generic):
-        return freeze_function(_only_trace(model, "the tf.function"))
-    if isinstance(model, tf.Module):
-        return freeze_function(_module_function(model, generic))
-    raise UsageError(
-        f"an object of type {type(model).__name__} can't be compiled: give a path, a Keras model, "
-        "a tf.function, a ConcreteFunction or a tf.Module"
-    )
-
-
 def serialize(graph_def: Any) -> bytes:
     """The bytes of a GraphDef, the same for equal graphs; ModelError beyond 2 GB."""
     with translated(ModelError, "the model is too large for one graph"):
@@ -487,14 +389,14 @@ def serialize(graph_def: Any) -> bytes:
 
 def parse_graph_def(data: bytes) -> Any:
     """The GraphDef that `serialize` wrote."""
-    return _tf().compat.v1.GraphDef.FromString(data)
+    return tf_module().compat.v1.GraphDef.FromString(data)
 
 
 # Internals
 
 
 def _import(graph: FrozenGraph, arguments: Sequence[Any]) -> list[Any]:
-    tf = _tf()
+    tf = tf_module()
     mapping = {i.tensor: t for i, t in zip(graph.inputs, arguments, strict=True)}
     # What the graph no longer mentions can't be mapped, and what it maps it can't return.
     present = {tensor_name(i) for n in graph.graph_def.node for i in n.input}
@@ -509,11 +411,13 @@ def _import(graph: FrozenGraph, arguments: Sequence[Any]) -> list[Any]:
     return [by_name[o.tensor] for o in graph.outputs]
 
 
-def _dims(shape: Any) -> tuple[int | None, ...] | None:
+def known_dims(shape: Any) -> tuple[int | None, ...] | None:
+    """A TensorShape's dimensions, None where unknown; None if the rank is."""
     return None if shape.rank is None else tuple(shape.as_list())
 
 
-def _short(tensor: str) -> str:
+def short_name(tensor: str) -> str:
+    """A tensor's name without the `:0` of a first result."""
     return tensor.removesuffix(":0")
 
 
@@ -555,8 +459,8 @@ def _without_assignments(function: Any) -> Any:
     Random layers advance their seeds even in inference; freezing refuses that. A variable that is
     updated and also read for a result is a state.
     """
-    tf = _tf()
-    convert = _tf("python.framework.convert_to_constants")
+    tf = tf_module()
+    convert = tf_module("python.framework.convert_to_constants")
     graph_def = convert._run_inline_graph_optimization(function, False, False)
     outputs = [t.name for t in function.outputs]
     needed = dependencies(graph_def, outputs)
@@ -643,7 +547,7 @@ def _lowering_error(graph: FrozenGraph, error: BaseException) -> UnsupportedErro
 
 def _anonymous(serialized: bytes) -> bytes:
     """The module without what differs from run to run: numbered names and places in sources."""
-    module = _tf("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
+    module = tf_module("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
     module.name = "model"
     module.id = 0
     module.entry_computation_name = _NUMBERED.sub("entry", module.entry_computation_name)
@@ -657,107 +561,3 @@ def _anonymous(serialized: bytes) -> bytes:
 
 
 _NUMBERED = re.compile(r"^a_inference_call_\d+__")
-
-
-def _is_keras(model: Any) -> bool:
-    modules = {cls.__module__.split(".")[0] for cls in type(model).__mro__}
-    return bool(modules & {"keras", "tf_keras"}) and hasattr(model, "layers")
-
-
-def _keras_inputs(model: Any) -> Any:
-    """The structure of a Keras model's inputs, with shapes and types at its leaves."""
-    if getattr(model, "inputs", None):
-        # A functional model knows its structure; others have a flat list.
-        structure = getattr(model, "_inputs_struct", None)
-        structure = structure if structure is not None else getattr(model, "_nested_inputs", None)
-        return structure if structure is not None else _one_or_list(model.inputs)
-    if callable(getattr(model, "save_spec", None)) and model.save_spec() is not None:
-        return model.save_spec()[0][0]
-    if importlib.util.find_spec("keras") is not None:
-        export = importlib.import_module("keras.src.export.export_utils")
-        with translated(ModelError, "the inputs of the Keras model are unknown"):
-            signature = export.get_input_signature(model)
-        if signature:
-            return signature[0] if len(signature) == 1 else signature
-    raise ModelError("the Keras model is not built: call it once on an input before compiling it")
-
-
-def _one_or_list(values: Sequence[Any]) -> Any:
-    return values[0] if len(values) == 1 else list(values)
-
-
-def _keras_input_names(structure: Any, specs: Sequence[Any]) -> list[str]:
-    if isinstance(structure, dict):
-        return [str(key) for key in sorted(structure)]
-    return [
-        _short(str(getattr(spec, "name", None) or f"input_{index}"))
-        for index, spec in enumerate(specs)
-    ]
-
-
-def _keras_output_names(model: Any, function: Any) -> list[str]:
-    structure = function.structured_outputs
-    count = len(function.outputs)
-    owner = getattr(model, "_functional", None) or model
-    names = [str(n) for n in getattr(owner, "output_names", None) or ()]
-    if isinstance(structure, dict) or len(names) != count:
-        return _result_names(structure)
-    return _unique(names)
-
-
-def _result_names(structure: Any) -> list[str]:
-    """Names of a function's results: dict keys, sorted, else `output_0`, `output_1`, ..."""
-    tf = _tf()
-    if isinstance(structure, dict):
-        names: list[str] = []
-        for key in sorted(structure):
-            leaves = len(tf.nest.flatten(structure[key]))
-            names += [str(key)] if leaves == 1 else [f"{key}_{i}" for i in range(leaves)]
-        return _unique(names)
-    return [f"output_{i}" for i in range(len(tf.nest.flatten(structure)))]
-
-
-def _argument_name(tensor: Any) -> str:
-    given = tensor.op.node_def.attr["_user_specified_name"].s.decode()
-    return given or _short(tensor.name)
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    used: set[str] = set()
-    result = []
-    for name in names:
-        unique, count = name, 1
-        while unique in used:
-            unique, count = f"{name}_{count}", count + 1
-        used.add(unique)
-        result.append(unique)
-    return result
-
-
-def _only_trace(function: Any, what: str) -> Any:
-    if function.input_signature is not None:
-        with translated(ModelError, f"{what} can't be traced"):
-            return function.get_concrete_function()
-    traces = function._list_all_concrete_functions()
-    if len(traces) == 1:
-        return traces[0]
-    state = "was never called" if not traces else f"was called with {len(traces)} kinds of input"
-    raise UsageError(
-        f"{what} {state}: give it an input_signature, or pass function.get_concrete_function(...)"
-    )
-
-
-def _module_function(module: Any, generic: Any) -> Any:
-    found: dict[str, Callable[..., Any]] = {}
-    for name in dir(type(module)):
-        if isinstance(getattr(type(module), name, None), generic):
-            found[name] = getattr(module, name)
-    found.update((n, v) for n, v in vars(module).items() if isinstance(v, generic))
-    if "__call__" in found:
-        return _only_trace(found["__call__"], "the module's __call__")
-    if len(found) == 1:
-        name, function = next(iter(found.items()))
-        return _only_trace(function, f"the module's function '{name}'")
-    if not found:
-        raise UsageError("the module has no tf.function: decorate the method with @tf.function")
-    raise UsageError(f"the module has several functions: pass one of {', '.join(sorted(found))}")

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from tfaot.errors import TfaotError
+from tfaot.frontend import tensorflow
 from tfaot.frontend.model import Model
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.protocol import ClosedError, Failure, Request, Success, receive, send
@@ -67,17 +68,18 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until the session closes the pipe or ends."""
     incoming: queue.Queue[Request] = queue.Queue()
     threading.Thread(target=_read, args=(requests, incoming), daemon=True).start()
-    # Importing TensorFlow takes seconds: start before the first request is complete.
-    from tfaot.frontend import tensorflow
-
-    prepared = False
+    # Importing TensorFlow takes seconds: it begins before the first request is there.
+    missing: TfaotError | None = None
+    try:
+        tensorflow.prepare()
+    except TfaotError as error:
+        missing = error
     worker = Worker()
     while True:
         request = incoming.get()
         try:
-            if not prepared:
-                tensorflow.prepare()
-                prepared = True
+            if missing is not None:
+                raise missing
             value = getattr(worker, request.verb)(**request.arguments)
             reply: Success | Failure = Success(value)
         except TfaotError as error:
