@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 
+import llvmlite.binding as llvm
 import pytest
 from toy_artifact import toy_manifest, toy_object
 
@@ -200,4 +201,11 @@ def test_cpu_features():
     assert "avx2" not in needs("x86-64-v3", "-avx2")
     assert needs("x86-64", "+some-new-thing") == set()
     assert "avx512f" in needs("znver4")
+    assert needs("znver4", "+avx2") == {"avx2"}
     assert needs("haswell") == set(LEVELS["x86-64-v3"])
+
+
+def test_native_target_runs_here():
+    """What LLVM finds on this machine is what /proc/cpuinfo says, in other words."""
+    features = tuple(f"+{name}" for name, on in llvm.get_host_cpu_features().items() if on)
+    check_cpu(Target("x86_64-unknown-linux-gnu", llvm.get_host_cpu_name(), features))

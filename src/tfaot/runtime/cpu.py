@@ -84,8 +84,13 @@ _FLAGS = {
 
 
 def required_flags(target: Target) -> frozenset[str]:
-    """The /proc/cpuinfo flags that code for `target` needs."""
-    flags = set(LEVELS.get(_LEVEL_OF.get(target.cpu, ""), ()))
+    """The /proc/cpuinfo flags that code for `target` needs.
+
+    A named cpu stands for its level unless features come with it: then (`native`) they are the
+    whole list, since a virtual machine may lack what its cpu's name promises.
+    """
+    by_name = target.cpu in LEVELS or not target.features
+    flags = set(LEVELS.get(_LEVEL_OF.get(target.cpu, ""), ())) if by_name else set()
     for feature in target.features:
         name, absent = feature.lstrip("+-"), feature.startswith("-")
         flag = _FLAGS.get(name)
