@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -261,9 +262,7 @@ def _layer_norm(output: Instruction) -> _Match | None:
             continue
         mean = _row(d.operands[1])
         if mean is not None and mean[0] is moments.mean and _fits(mean[1], root, moments.axis):
-            return _Match(
-                CompositeKind.LAYER_NORM, moments.input, moments.axis, moments.epsilon
-            )
+            return _Match(CompositeKind.LAYER_NORM, moments.input, moments.axis, moments.epsilon)
     return _folded_layer_norm(root)
 
 
@@ -291,9 +290,7 @@ def _folded_layer_norm(root: Instruction) -> _Match | None:
     return None
 
 
-def _scaled(
-    factor: Instruction, root: Instruction
-) -> tuple[Instruction | None, _Moments | None]:
+def _scaled(factor: Instruction, root: Instruction) -> tuple[Instruction | None, _Moments | None]:
     """(scale, 1 / sqrt(...)) of a factor that is their product, or the latter alone."""
     moments = _deviation(factor, root, inverse=True)
     if moments is not None:
@@ -309,7 +306,7 @@ def _scaled(
 def _offset(
     node: Instruction, factor: Instruction, moments: _Moments, *, negative: bool
 ) -> tuple[Instruction | None] | None:
-    """(shift,) where `node` is shift - mean * factor; with `negative`, where it is mean * factor."""
+    """(shift,) where `node` is shift - mean * factor, or (`negative`) mean * factor."""
     if negative:
         return (None,) if _is_mean_times(node, factor, moments, negated=False) else None
     if _is_mean_times(node, factor, moments, negated=True):
@@ -451,9 +448,7 @@ def _row(node: Instruction) -> tuple[Instruction, Instruction] | None:
     return None if value.opcode == "constant" else (value, node)
 
 
-def _reduction(
-    node: Instruction, opcode: str, neutral: float
-) -> tuple[Instruction, int] | None:
+def _reduction(node: Instruction, opcode: str, neutral: float) -> tuple[Instruction, int] | None:
     """(x, axis) where `node` reduces x along one axis by `opcode` from its neutral element."""
     while node.opcode == "reshape" and only_units_differ(
         node.array.dims, node.operands[0].array.dims
@@ -475,7 +470,8 @@ def _reduction(
 
 def _largest(value: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> float:
     """The greatest finite number of a float type."""
-    return float(ml_dtypes.finfo(value.dtype).max)
+    limits: Any = ml_dtypes.finfo
+    return float(limits(value.dtype).max)
 
 
 def _fits(broadcast: Instruction, node: Instruction, axis: int) -> bool:
@@ -485,9 +481,7 @@ def _fits(broadcast: Instruction, node: Instruction, axis: int) -> bool:
         return False
     inner = broadcast.operands[0].array.dims
     placed = [
-        d
-        for d, size in zip(broadcast.attr(Broadcast).dimensions, inner, strict=True)
-        if size != 1
+        d for d, size in zip(broadcast.attr(Broadcast).dimensions, inner, strict=True) if size != 1
     ]
     return placed == [d for d in range(len(dims)) if d != axis and dims[d] != 1]
 

@@ -101,7 +101,7 @@ def _join(node: Instruction, a: FactTree, b: FactTree) -> FactTree:
         a.layout,
         a.position if a.position is not None else b.position,
         a.size if a.size is not None else b.size,
-        a.is_index and b.is_index,
+        a.index if a.index == b.index else 0,
     )
 
 
@@ -116,5 +116,5 @@ def _taint(fact: FactTree, by: FactTree) -> FactTree:
         fact,
         position=fact.position if fact.position is not None else by.position,
         size=fact.size if fact.size is not None else by.size,
-        is_index=False,
+        index=0,
     )

@@ -2,7 +2,7 @@
 
 A value whose shape depends on B holds rows: its `RowLayout` tells where. Three more facts guard
 what a layout alone can't see: values that depend on a row's position, on the batch size itself,
-and values that are the position (the iota of a row-local gather).
+and values that are the row's own number (the iota of a row-local gather).
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ class Fact:
         layout: where rows lie; None where the value does not depend on them.
         position: an instruction through which a row's value depends on its position, if any.
         size: an instruction through which the value depends on the batch size, if any.
-        is_index: whether each element is its own index along the layout's dimension.
+        index: m > 0 where every element of row r is an integer from r*m to (r+1)*m - 1: as an index
+            into a dimension of m rows per row it stays within its own row. Else 0.
     """
 
     layout: RowLayout | None = None
     position: Instruction | None = None
     size: Instruction | None = None
-    is_index: bool = False
+    index: int = 0
 
     @property
     def plain(self) -> bool:
@@ -53,8 +54,8 @@ class Fact:
         return self.layout is None and self.position is None and self.size is None
 
     def at(self, layout: RowLayout | None) -> Fact:
-        """The same dependences with the rows elsewhere, as a value that is no index."""
-        return replace(self, layout=layout, is_index=False)
+        """The same values with the rows elsewhere."""
+        return replace(self, layout=layout)
 
 
 FactTree = Union[Fact, tuple["FactTree", ...]]

@@ -81,35 +81,49 @@ def gather(node: Instruction, facts: Facts, analyser: Analyser) -> Fact:
         place = RowLayout(offsets[kept.index(d)], operand.layout.rows_per_row)
         return union(facts, place)
     place = RowLayout(at_index(indices.layout.dimension), indices.layout.rows_per_row)
-    same = operand.layout.rows_per_row == indices.layout.rows_per_row
+    rows = operand.layout.rows_per_row
     if d in attrs.operand_batching_dims:
         partner = attrs.start_indices_batching_dims[attrs.operand_batching_dims.index(d)]
-        if partner == indices.layout.dimension and same:
+        if partner == indices.layout.dimension and rows == indices.layout.rows_per_row:
             return union(facts, place)
-    elif d in attrs.start_index_map and attrs.slice_sizes[d] == 1 and same:
-        others = row_local(
-            node.operands[1], attrs.start_index_map.index(d), attrs.index_vector_dim, analyser
-        )
+    elif d in attrs.start_index_map and attrs.slice_sizes[d] == 1:
+        component = attrs.start_index_map.index(d)
+        others = row_local(node.operands[1], component, attrs.index_vector_dim, rows, analyser)
         if others is not None:
             return union((operand, *others), place)
     raise MixedRowsError(node, "takes chosen rows of the batch")
 
 
 def row_local(
-    indices: Instruction, component: int, vector_dim: int, analyser: Analyser
+    indices: Instruction, component: int, vector_dim: int, rows: int, analyser: Analyser
 ) -> list[Fact] | None:
-    """Facts of the other components where `component` of an index is the row's own position.
+    """Facts of the other components where `component` of an index stays within its own row.
 
-    None where it is not known to be. The vectors are the indices themselves, where they have one
-    component, or the parts of a concatenation.
+    Args:
+        indices: the index vectors, of one component, or parts concatenated (and then reshaped).
+        component: which component is asked for.
+        vector_dim: the dimension of `indices` that holds the components, or its rank.
+        rows: `rows_per_row` of the dimension that the component indexes.
+        analyser: for the facts of the parts.
+
+    Returns:
+        None where the component is not known to stay within its row.
     """
     rank = indices.array.rank
     if vector_dim == rank or indices.array.dims[vector_dim] == 1:
         fact = analyser.facts[id(indices)]
         assert isinstance(fact, Fact)
-        return [] if component == 0 and fact.is_index else None
-    while indices.opcode == "copy":
-        indices = indices.operands[0]
+        return [] if component == 0 and fact.index == rows else None
+    while indices.opcode in ("copy", "convert", "reshape"):
+        inner = indices.operands[0]
+        last = inner.array.rank - 1
+        if indices.opcode == "reshape":
+            if vector_dim != indices.array.rank - 1:
+                return None
+            if last < 0 or inner.array.dims[last] != indices.array.dims[vector_dim]:
+                return None
+            vector_dim = last
+        indices = inner
     if indices.opcode != "concatenate" or indices.attr(Concatenate).dimension != vector_dim:
         return None
     others: list[Fact] = []
@@ -120,7 +134,7 @@ def row_local(
         width = part.array.dims[vector_dim]
         assert isinstance(fact, Fact)
         assert isinstance(width, int)
-        if position == component and width == 1 and fact.is_index:
+        if position == component and width == 1 and fact.index == rows:
             found = True
         else:
             others.append(fact)
@@ -142,12 +156,12 @@ def scatter(node: Instruction, facts: Facts, analyser: Analyser) -> FactTree:
     where = node.operands[count]
     written = node.operands[count + 1].array
     scattered = [k for k in range(written.rank) if k not in attrs.update_window_dims]
+    dropped = (*attrs.inserted_window_dims, *attrs.input_batching_dims)
+    kept = [k for k in range(node.operands[0].array.rank) if k not in dropped]
+    window = dict(zip(kept, attrs.update_window_dims, strict=True))
     if indices.layout is None:
-        dropped = (*attrs.inserted_window_dims, *attrs.input_batching_dims)
-        kept = [k for k in range(node.operands[0].array.rank) if k not in dropped]
         whole = (
-            target.dimension in kept
-            and attrs.update_window_dims[kept.index(target.dimension)] == update.dimension
+            window.get(target.dimension) == update.dimension
             and written.dims[update.dimension] == node.operands[0].array.dims[target.dimension]
         )
         if whole:
@@ -158,19 +172,20 @@ def scatter(node: Instruction, facts: Facts, analyser: Analyser) -> FactTree:
         raise MixedRowsError(node, "takes its index from several batch rows")
     aligned = (
         scattered[place - (place > attrs.index_vector_dim)] == update.dimension
-        and target.rows_per_row == indices.layout.rows_per_row == update.rows_per_row
+        and indices.layout.rows_per_row == update.rows_per_row
     )
     if aligned and target.dimension in attrs.input_batching_dims:
         partner = attrs.scatter_indices_batching_dims[
             attrs.input_batching_dims.index(target.dimension)
         ]
-        if partner == place:
+        if partner == place and target.rows_per_row == update.rows_per_row:
             return _each(node, union(facts, target))
     elif aligned and target.dimension in attrs.scatter_dims_to_operand_dims:
-        inserted = target.dimension in attrs.inserted_window_dims
+        wide = target.dimension in window and written.dims[window[target.dimension]] != 1
         component = attrs.scatter_dims_to_operand_dims.index(target.dimension)
-        others = row_local(where, component, attrs.index_vector_dim, analyser)
-        if inserted and others is not None:
+        rows = target.rows_per_row
+        others = row_local(where, component, attrs.index_vector_dim, rows, analyser)
+        if not wide and others is not None:
             return _each(node, union((*targets, *updates, *others), target))
     raise MixedRowsError(node, "writes chosen rows of the batch")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tfaot.ir.attributes import (
     Broadcast,
     Concatenate,
@@ -26,6 +28,7 @@ from tfaot.passes.batch_parallel.facts import (
     transfer,
     union,
 )
+from tfaot.passes.canonicalise.rules import scalar_of
 from tfaot.passes.dims import reshape_groups
 from tfaot.passes.opcodes import ELEMENTWISE
 
@@ -44,7 +47,7 @@ def iota(node: Instruction, facts: Facts, analyser: Analyser) -> Fact:
     layout = layout_of_copies(node)
     if layout is None or layout.dimension != node.attr(Iota).dimension:
         return Fact(layout)
-    return Fact(layout, position=node, is_index=True)
+    return Fact(layout, position=node, index=layout.rows_per_row)
 
 
 @transfer("get-dimension-size")
@@ -59,9 +62,20 @@ def elementwise(node: Instruction, facts: Facts, analyser: Analyser) -> Fact:
     """Rows stay where they are; scalar operands (clamp's bounds) count for every element."""
     layout = common_layout(node, facts)
     result = union(facts, layout)
-    if node.opcode == "convert" and node.array.dtype.is_integer and facts[0].is_index:
-        return Fact(layout, result.position, result.size, is_index=True)
+    if node.opcode == "convert" and node.array.dtype.is_integer:
+        return replace(result, index=facts[0].index)
+    if node.opcode in ("divide", "multiply") and node.array.dtype.is_integer and facts[0].index:
+        factor = scalar_of(node.operands[1])
+        if factor is not None and int(factor) > 0:
+            return replace(result, index=_scaled(facts[0].index, node.opcode, int(factor)))
     return result
+
+
+def _scaled(index: int, opcode: str, factor: int) -> int:
+    """The row index after a product with, or a quotient by, a positive constant."""
+    if opcode == "multiply":
+        return index * factor
+    return 0 if index % factor else index // factor
 
 
 @transfer("copy", "bitcast")
@@ -94,8 +108,7 @@ def _reshaped(node: Instruction, fact: Fact) -> Fact:
         if any(d != 1 for d in after[group.outputs.start : dimension]) or dim.offset:
             break
         layout = RowLayout(dimension, dim.scale)
-        trivial = dim == before[fact.layout.dimension]
-        return Fact(layout, fact.position, fact.size, fact.is_index and trivial)
+        return fact.at(layout)
     raise MixedRowsError(
         node, f"from {node.operands[0].shape} interleaves the elements of different batch rows"
     )
@@ -109,7 +122,7 @@ def transpose(node: Instruction, facts: Facts, analyser: Analyser) -> Fact:
         return fact
     place = node.attr(Transpose).permutation.index(fact.layout.dimension)
     layout = RowLayout(place, fact.layout.rows_per_row)
-    return Fact(layout, fact.position, fact.size, fact.is_index)
+    return fact.at(layout)
 
 
 @transfer("broadcast")
@@ -122,7 +135,7 @@ def broadcast(node: Instruction, facts: Facts, analyser: Analyser) -> Fact:
     if batch_dimensions(node.array) != (place,):
         raise MixedRowsError(node, "pairs every batch row with every other")
     layout = RowLayout(place, fact.layout.rows_per_row)
-    return Fact(layout, fact.position, fact.size, fact.is_index)
+    return fact.at(layout)
 
 
 @transfer("slice")

@@ -148,7 +148,7 @@ def fft(node: Instruction, facts: Facts, analyser: Analyser) -> Fact:
     first = node.array.rank - len(node.attr(Fft).length)
     if fact.layout is not None and fact.layout.dimension >= first:
         raise MixedRowsError(node, "transforms along the batch")
-    return fact.at(fact.layout)
+    return union(facts, fact.layout)
 
 
 @transfer("cholesky")
@@ -157,7 +157,7 @@ def cholesky(node: Instruction, facts: Facts, analyser: Analyser) -> Fact:
     (fact,) = facts
     if fact.layout is not None and fact.layout.dimension >= node.array.rank - 2:
         raise MixedRowsError(node, "factorises a matrix that spans the batch")
-    return fact.at(fact.layout)
+    return union(facts, fact.layout)
 
 
 @transfer("triangular-solve")
@@ -183,4 +183,4 @@ def custom_call(node: Instruction, facts: Facts, analyser: Analyser) -> FactTree
     fact, rank = facts[0], node.operands[0].array.rank
     if fact.layout is not None and fact.layout.dimension == rank - 1:
         raise MixedRowsError(node, "takes the largest along the batch")
-    return _each(node, fact.at(fact.layout))
+    return _each(node, union(facts, fact.layout))

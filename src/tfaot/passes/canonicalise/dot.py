@@ -100,6 +100,33 @@ def normalise_dot(node: Instruction) -> Instruction | None:
     return build.transpose(node, result, (*lead, *first, *second))
 
 
+@rule("dot")
+def unmerge_rows(node: Instruction) -> Instruction | None:
+    """Rows merged with the batch not in front, as of time-major sequences, merge batch first.
+
+    XLA merges [T, B, K] to [T*B, K], which spreads the elements of one example over all of it.
+    """
+    lhs, rhs = node.operands
+    if not is_canonical_dot(node) or lhs.opcode != "reshape" or rhs.array.rank != 2:
+        return None
+    source = lhs.operands[0]
+    lead = source.array.rank - 1
+    if lead < 2 or source.array.dims[lead] != lhs.array.dims[1]:
+        return None
+    dims = source.array.dims
+    order = tuple(sorted(range(lead), key=lambda d: isinstance(dims[d], int)))
+    moved = tuple(d for d in order if dims[d] != 1)
+    if moved == tuple(sorted(moved)) or not _mergeable(dims[:lead]):
+        return None
+    x = build.transpose(node, source, (*order, lead))
+    rows, columns = lhs.array.dims[0], rhs.array.dims[1]
+    x = build.reshape(node, x, (rows, dims[lead]))
+    result = build.make(node, "dot", node.shape, (x, rhs), node.attrs)
+    result = build.reshape(node, result, (*(dims[d] for d in order), columns))
+    result = build.transpose(node, result, (*build.inverse(order), lead))
+    return build.reshape(node, result, node.array.dims)
+
+
 @rule("convolution")
 def pointwise_convolution(node: Instruction) -> Instruction | None:
     """A convolution over windows of one element is a dot over the features."""

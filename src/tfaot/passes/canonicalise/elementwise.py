@@ -271,6 +271,25 @@ def compare_with_itself(node: Instruction) -> Instruction | None:
     return build.splat(node, node.attr(Compare).direction in ("EQ", "LE", "GE"), node.array)
 
 
+@rule("compare")
+def compare_count_with_zero(node: Instruction) -> Instruction | None:
+    """Counts (iota) are never negative, so an index made of them need not wrap round."""
+    a, b = node.operands
+    if not a.array.dtype.is_integer or not is_scalar(b, 0) or not _counts(a):
+        return None
+    direction = node.attr(Compare).direction
+    if direction not in ("LT", "GE"):
+        return None
+    return build.splat(node, direction == "GE", node.array)
+
+
+def _counts(x: Instruction) -> bool:
+    """Whether `x` holds elements of an iota of its own type alone."""
+    while x.opcode in ("reshape", "broadcast", "transpose", "slice", "reverse"):
+        x = x.operands[0]
+    return x.opcode == "iota"
+
+
 @rule("power")
 def power_of_constant(node: Instruction) -> Instruction | None:
     """x^1, x^2 and x^-1, which a product or quotient gives correctly rounded."""
