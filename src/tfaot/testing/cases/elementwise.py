@@ -87,11 +87,14 @@ def _binary(b: ModuleBuilder, opcode: str, dtype: DType, dims: tuple[Dim, ...]) 
     return b.binary(opcode, b.parameter(dtype, dims), b.parameter(dtype, dims))
 
 
-def _limits(opcode: str, dtype: DType) -> Limits:
+def _limits(opcode: str, dtype: DType) -> tuple[Limits, ...]:
+    if opcode == "power" and dtype.is_integer:
+        # XLA:CPU reads six bits of the exponent; powers beyond them differ between backends.
+        return ANY, Limits(0 if dtype.is_unsigned else -3, 63)
     # The specification leaves infinite and huge complex arguments to the implementation.
     if not dtype.is_complex:
-        return ANY
-    return Limits(-3.0, 3.0, special=False) if opcode != "abs" else FINITE
+        return (ANY,)
+    return (Limits(-3.0, 3.0, special=False) if opcode != "abs" else FINITE,)
 
 
 def cases() -> Iterator[OpCase]:
@@ -101,10 +104,10 @@ def cases() -> Iterator[OpCase]:
             for variant, dims in shapes_for(dtype):
                 build = bind(_binary, opcode, dtype, dims)
                 limits = _limits(opcode, dtype)
-                yield make_case("elementwise", opcode, dtype, variant, build, limits)
+                yield make_case("elementwise", opcode, dtype, variant, build, *limits)
     for opcode, types in UNARY.items():
         for dtype in types:
             for variant, dims in shapes_for(dtype):
                 build = bind(_unary, opcode, dtype, dims)
                 limits = _limits(opcode, dtype)
-                yield make_case("elementwise", opcode, dtype, variant, build, limits)
+                yield make_case("elementwise", opcode, dtype, variant, build, *limits)
