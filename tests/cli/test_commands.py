@@ -259,3 +259,22 @@ def test_reader_that_goes_away(toy):
     command = f"{sys.executable} -m tfaot inspect {toy.manifest} --json | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_verify_passes_the_artifact_and_the_model(capsys, tmp_path, toy, monkeypatch):
+    module = types.ModuleType("tfaot.verification")
+    calls = []
+
+    def verify_artifact(manifest, model, options, progress):
+        calls.append((manifest, model, options))
+        return types.SimpleNamespace(to_json=lambda: {"worst": 1.5})
+
+    module.verify_artifact = verify_artifact
+    monkeypatch.setitem(sys.modules, "tfaot.verification", module)
+    arguments = ["verify", str(toy.manifest), "--model", str(tmp_path), "--set", "phase=false"]
+    assert run(arguments) == 0
+    assert capsys.readouterr().out == "toy: verified\n"
+    assert run([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"worst": 1.5}
+    manifest, model, options = calls[0]
+    assert (manifest, model, options.set_values) == (toy.manifest, str(tmp_path), {"phase": False})
