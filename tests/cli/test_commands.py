@@ -267,7 +267,7 @@ def test_verify_passes_the_artifact_and_the_model(capsys, tmp_path, toy, monkeyp
 
     def verify_artifact(manifest, model, options, progress):
         calls.append((manifest, model, options))
-        return types.SimpleNamespace(to_json=lambda: {"worst": 1.5})
+        return {"worst": 1.5}
 
     module.verify_artifact = verify_artifact
     monkeypatch.setitem(sys.modules, "tfaot.verification", module)

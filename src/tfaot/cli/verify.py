@@ -48,6 +48,6 @@ def verify_command(
     with Progress(quiet) as progress:
         report = verify_artifact(manifest, model, options, progress)
     if as_json:
-        typer.echo(json.dumps(report.to_json(), sort_keys=True, indent=1))
+        typer.echo(json.dumps(report, sort_keys=True, indent=1))
     elif not quiet:
         typer.echo(f"{description.name}: verified")
