@@ -11,9 +11,11 @@ from tfaot.testing.build import ModuleBuilder, binary_computation
 from tfaot.testing.cases import op_cases
 from tfaot.testing.cases.case import special_values
 from tfaot.testing.cases.gather import replace_combiner
+from tfaot.testing.cases.random import STATE_WORDS, build_bits
 from tfaot.testing.ulp import assert_within_ulp, ulp_distance
 
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow")
+gen_xla_ops = pytest.importorskip("tensorflow.compiler.tf2xla.ops.gen_xla_ops")
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
 # XLA:CPU's own error in ULP, where its result is not the correctly rounded one.
@@ -150,3 +152,21 @@ def test_top_k_orders_special_values(count):
     value, index = evaluate(b.module(b.get(pair, 0), b.get(pair, 1)), [x])
     np.testing.assert_array_equal(value, top[0].numpy())
     np.testing.assert_array_equal(index, top[1].numpy())
+
+
+@pytest.mark.parametrize("algorithm", STATE_WORDS)
+@pytest.mark.parametrize("kind", ["uint8", "uint32", "uint64"])
+def test_random_bits(algorithm, kind):
+    generate = gen_xla_ops.xla_rng_bit_generator
+    number = {"RNG_PHILOX": 1, "RNG_THREE_FRY": 2}[algorithm]
+    state = np.array([0x123456789ABCDEF0, 2**64 - 3, 5][: STATE_WORDS[algorithm]], np.uint64)
+    for dims in ((), (7,), (8,), (3, 5), (3, 4), (4, 3), (5, 1, 7)):
+        run = tf.function(
+            lambda s, n=dims: generate(number, s, np.array(n, np.int32), dtype=kind),
+            jit_compile=True,
+        )
+        b = ModuleBuilder("bits")
+        dtype = DType.from_numpy(np.dtype(kind))
+        actual = evaluate(b.module(*build_bits(b, algorithm, dtype, dims)), [state])
+        for mine, theirs in zip(actual, run(state), strict=True):
+            np.testing.assert_array_equal(mine, theirs.numpy())

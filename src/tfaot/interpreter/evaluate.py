@@ -25,6 +25,7 @@ from tfaot.interpreter import (  # noqa: F401  (imported for the rules they regi
     gather,
     linalg,
     movement,
+    random,
     reduce,
     sort,
     window,

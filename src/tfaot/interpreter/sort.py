@@ -85,7 +85,7 @@ def _merge_sort(rows: Sequence[Array], comparator: Computation, ctx: Context) ->
             low = np.where(active & before, middle + 1, low)
             high = np.where(active & ~before, middle, high)
         target = place - np.where(left, 0, width) + low - partner
-        # Targets collide where the comparator is no order (NaN): sorting them loses nothing even so.
+        # Targets collide where the comparator is no order (NaN): sorted, they still lose nothing.
         merged = np.take_along_axis(order, np.argsort(target, axis=-1, kind="stable"), -1)
         order, width = merged, 2 * width
     return order

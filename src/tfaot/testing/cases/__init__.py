@@ -18,6 +18,7 @@ from tfaot.testing.cases import (
     gather,
     linalg,
     movement,
+    random,
     reduce,
     sort,
     window,
@@ -37,6 +38,7 @@ FAMILIES: dict[str, Callable[[], Iterator[OpCase]]] = {
     "convolution": convolution.cases,
     "sort": sort.cases,
     "linalg": linalg.cases,
+    "random": random.cases,
 }
 
 
