@@ -255,7 +255,7 @@ class _TiledDot:
         self, context: KernelContext, source: ir.Value, row: ir.Value, column: ir.Value
     ) -> None:
         builder = context.builder
-        if self.columns % LANES == 0:
+        if self.columns % LANES == 0 or self.columns == 1:
             self._finish(context, source, row, column, None)
             return
         left = builder.sub(as_value(self.columns), column)
@@ -281,11 +281,13 @@ class _TiledDot:
         root = context.kernel.root
         (result,) = context.results
         assert result is not None
-        type_ = ir.VectorType(self.element, LANES)
+        single = self.columns == 1
+        type_ = self.element if single else ir.VectorType(self.element, LANES)
         total = context.builder.load(source, typ=type_, align=64)
         e = context.expression(mask, {id(self.anchor): lambda _: total})
         leading = root.array.dims[:-1]
-        indices = (*e.index.split(Affine(row), leading), Affine(column, 1))
+        last = Affine(0) if single else Affine(column, 1)
+        indices = (*e.index.split(Affine(row), leading), last)
         e.store(result, indices, e.value(root, indices))
 
 

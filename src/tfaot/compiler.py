@@ -1,0 +1,370 @@
+"""The compiler driver: a model in, a verified header-object pair out.
+
+Input: a model (path or Python object) and `CompileOptions`. Output: the `Artifact` on disk.
+Stages, in the order in which they run:
+
+1. frontend: load and freeze the model, lower it through XLA at two batch sizes;
+2. symbolic batch: compare the two lowerings, one module with sizes affine in the batch size B
+   (or, where there is no such form, one module per static batch size);
+3. passes: canonical form, folding, batch-parallel analysis;
+4. schedule: kernels, tile of rows, workspace;
+5. code generation: LLVM IR, object;
+6. packaging: header and manifest;
+7. verification: the object runs against TensorFlow and a float64 evaluation, before any file
+   appears in the output folder.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfaot.artifact import Artifact, check_output_dir, write_artifact
+from tfaot.codegen.module import SLACK, GeneratedModule, Variant, generate
+from tfaot.codegen.target import Emitted, Target, emit, resolve_target
+from tfaot.errors import UnsupportedError, UsageError
+from tfaot.ir.module import Module
+from tfaot.ir.printer import print_module
+from tfaot.ir.proto import read_module
+from tfaot.ir.shapes import BatchDim
+from tfaot.options import CompileOptions, check_name
+from tfaot.packaging import manifest as packaging
+from tfaot.packaging.header import header_text
+from tfaot.packaging.info import info_ir, set_code_bytes
+from tfaot.passes.batch_parallel import analyse_batch
+from tfaot.passes.pipeline import default_passes, run_passes
+from tfaot.schedule.fusion import schedule
+from tfaot.schedule.tiling import rows_per_tile
+from tfaot.signature import Signature
+from tfaot.symbolic.errors import NotSymbolicError
+from tfaot.symbolic.merge import merge
+
+if TYPE_CHECKING:
+    from tfaot.frontend.session import LoadedModel
+
+Progress = Callable[[str, str], None]
+
+PROBES = (31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79)
+"""Batch sizes for the two lowerings: primes, of which the first two foreign to the model serve."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model as HLO.
+
+    Attributes:
+        modules: one symbolic (or batch-less) module, or one per static batch size.
+        batches: None for the former, else the batch size of each module.
+        reason: why there is no symbolic form, None where there is.
+    """
+
+    modules: tuple[Module, ...]
+    batches: tuple[int | None, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model came from: the manifest's account, its parameters' bytes, versions of tools."""
+
+    source: packaging.Source
+    parameter_bytes: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An artifact in memory."""
+
+    manifest: packaging.Manifest
+    header: str
+    object_bytes: bytes
+    emitted: Emitted
+    lowered: Lowered
+
+
+@dataclass(frozen=True)
+class Batching:
+    """What is known of the batch axis when code is generated."""
+
+    rows_independent: bool
+    reason: str | None
+
+
+def compile_model(
+    options: CompileOptions,
+    model: object,
+    progress: Progress,
+    *,
+    session: Any = None,
+) -> Artifact:
+    """Compile a model.
+
+    Args:
+        options: what to compile and how.
+        model: a path, Keras model, tf.function, ConcreteFunction or tf.Module.
+        progress: called with a stage and a detail as work goes on.
+        session: a running `TensorFlowSession` to load the model in; by default one is started.
+
+    Returns:
+        The files.
+
+    Raises:
+        TfaotError: the model, an option or the environment is at fault; nothing was written.
+    """
+    from tfaot.frontend.session import open_model
+    from tfaot.verification import verify_model
+
+    target = resolve_target(options.target)
+    check_output_dir(options.output_dir)
+    name = options.name or default_name(model)
+    progress("load", str(model) if isinstance(model, (str, Path)) else type(model).__name__)
+    with open_model(
+        model,
+        signature=options.signature,
+        inputs=options.inputs,
+        outputs=options.outputs,
+        input_shapes=options.input_shapes,
+        set_values=options.set_values,
+        custom_objects=options.custom_objects,
+        xla_flags=options.xla_flags,
+        tf_xla_flags=options.tf_xla_flags,
+        session=session,
+    ) as loaded:
+        lowered = lower(loaded, options.batch_sizes, progress)
+        origin = _origin(model, loaded, options)
+        compiled = build(name, loaded.signature, lowered, target, options, origin, progress)
+        if options.verify:
+            with tempfile.TemporaryDirectory(prefix="tfaot-") as scratch:
+                trial = _write(Path(scratch), name, compiled, {})
+                report = verify_model(trial.manifest, loaded, lowered, progress)
+            compiled = replace(
+                compiled, manifest=replace(compiled.manifest, verification=report.to_json())
+            )
+        progress("write", str(options.output_dir))
+        return _write(options.output_dir, name, compiled, _extra(compiled, options.emit))
+
+
+def default_name(model: object) -> str:
+    """A name for a model that was given none: of its file or folder, function or class."""
+    if isinstance(model, (str, Path)):
+        path = Path(model).resolve()
+        text = path.parent.name if path.name == "saved_model.pb" else path.stem
+        text = re.sub(r"_saved_model$", "", text)
+    else:
+        text = str(getattr(model, "name", None) or getattr(model, "__name__", "model"))
+    cleaned = re.sub(r"_+", "_", re.sub(r"\W", "_", text, flags=re.ASCII)).strip("_")
+    if not cleaned or not cleaned[0].isalpha():
+        cleaned = f"model_{cleaned}".rstrip("_")
+    try:
+        return check_name(cleaned)
+    except UsageError:
+        return f"{cleaned}_model"
+
+
+def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -> Lowered:
+    """The model's HLO: symbolic in the batch where it has such a form, else per batch size."""
+    if not loaded.signature.has_batch:
+        progress("lower", "")
+        return Lowered((read_module(loaded.lower(None)),), (None,))
+    modules = []
+    probes = _probes(loaded.signature)
+    for batch in probes:
+        progress("lower", f"batch {batch}")
+        modules.append(read_module(loaded.lower(batch)))
+    progress("symbolic", "")
+    try:
+        return Lowered((merge(modules, probes),), (None,))
+    except NotSymbolicError as error:
+        reason = str(error)
+    if not batch_sizes:
+        raise UnsupportedError(
+            f"no form of this model serves every batch size ({reason}): "
+            "give the sizes to compile it for, such as --batch-sizes 1,2,4,8"
+        )
+    static = []
+    for batch in batch_sizes:
+        progress("lower", f"batch {batch}")
+        static.append(read_module(loaded.lower(batch)))
+    return Lowered(tuple(static), tuple(batch_sizes), reason)
+
+
+def _probes(signature: Signature) -> tuple[int, int]:
+    sizes = {
+        d for s in (*signature.inputs, *signature.outputs) for d in s.dims if isinstance(d, int)
+    }
+    first, second, *_ = [p for p in PROBES if all(d == 0 or d % p for d in sizes)]
+    return first, second
+
+
+def build(
+    name: str,
+    signature: Signature,
+    lowered: Lowered,
+    target: Target,
+    options: CompileOptions,
+    origin: Origin,
+    progress: Progress = lambda stage, detail: None,
+    *,
+    compose: bool = True,
+) -> Compiled:
+    """Everything from HLO to object and header, in memory.
+
+    Args:
+        name: C identifier.
+        signature: the model's inputs and outputs.
+        lowered: its HLO.
+        target: the CPU.
+        options: namespace, and which intermediate texts to keep.
+        origin: where the model came from.
+        progress: told of the stages.
+        compose: whether static variants may be composed to other batch sizes.
+    """
+    variants: list[Variant] = []
+    batching = Batching(rows_independent=True, reason=lowered.reason)
+    for module, batch in zip(lowered.modules, lowered.batches, strict=True):
+        progress("passes", "")
+        module = run_passes(module, default_passes())
+        tile = None
+        if module.batch:
+            analysis = analyse_batch(module)
+            batching = Batching(analysis.independent, analysis.reason)
+        progress("schedule", "")
+        plan = schedule(module.entry)
+        if module.batch and batching.rows_independent:
+            tile = rows_per_tile(plan)
+        variants.append(Variant(plan, batch, tile))
+    progress("generate", f"{sum(len(v.schedule.kernels) for v in variants)} kernels")
+    generated = generate(name, signature, variants, target, compose=compose)
+    description = _manifest(name, signature, lowered, batching, generated, target, options, origin)
+    progress("compile", f"{len(generated.kernels)} kernels for {target.name}")
+    emitted = _emit(name, generated, description, target, options.emit)
+    object_bytes, description = set_code_bytes(emitted.object_bytes, description)
+    return Compiled(description, header_text(description), object_bytes, emitted, lowered)
+
+
+def _emit(
+    name: str,
+    generated: GeneratedModule,
+    description: packaging.Manifest,
+    target: Target,
+    kinds: Sequence[str],
+) -> Emitted:
+    """Object of the generated code, the introspection data and the weights."""
+    with tempfile.NamedTemporaryFile(prefix="tfaot-", suffix=".weights") as blob:
+        blob.write(generated.weights)
+        blob.flush()
+        text = "\n".join(
+            [generated.text, _weights_asm(name, generated, blob.name), info_ir(description)]
+        )
+        return emit(text, target, assembly="asm" in kinds, ir="ll" in kinds)
+
+
+def _weights_asm(name: str, generated: GeneratedModule, path: str) -> str:
+    """Module-level assembly that takes the blob from a file: LLVM never parses the numbers."""
+    symbol = generated.weights_symbol
+    lines = [
+        f'.section .rodata.{name},"a",@progbits',
+        ".balign 64",
+        f".local {symbol}",
+        f".type {symbol},@object",
+        f"{symbol}:",
+        f'.incbin "{path}"' if generated.weights else "",
+        f".zero {SLACK}",
+        f".size {symbol}, {len(generated.weights)}",
+        ".text",
+    ]
+    return "\n".join(
+        'module asm "' + line.replace("\\", "\\5C").replace('"', "\\22") + '"'
+        for line in lines
+        if line
+    )
+
+
+def _manifest(
+    name: str,
+    signature: Signature,
+    lowered: Lowered,
+    batching: Batching,
+    generated: GeneratedModule,
+    target: Target,
+    options: CompileOptions,
+    origin: Origin,
+) -> packaging.Manifest:
+    inputs, outputs = packaging.tensors_of(signature)
+    sizes = tuple(b for b in lowered.batches if b is not None)
+    kind = "static" if sizes else "symbolic" if signature.has_batch else "none"
+    workspace = generated.workspace
+    return packaging.Manifest(
+        name=name,
+        inputs=inputs,
+        outputs=outputs,
+        batch=packaging.Batch(kind, sizes, batching.rows_independent, batching.reason),
+        workspace=packaging.Workspace(None if isinstance(workspace, BatchDim) else workspace),
+        weights_bytes=len(generated.weights),
+        parameter_bytes=origin.parameter_bytes,
+        code_bytes=0,
+        target=packaging.Target(target.triple, target.cpu, target.required_features),
+        object=packaging.ObjectFile(f"{name}.o", ""),
+        symbols=packaging.Symbols.of(name),
+        source=origin.source,
+        kernels=tuple(packaging.Kernel(k.name, k.kind, k.layers) for k in generated.kernels),
+        namespace=options.namespace,
+        versions={**_versions(), **origin.versions},
+    )
+
+
+def _versions() -> dict[str, str]:
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    import tfaot
+
+    return {
+        "tfaot": tfaot.__version__,
+        "llvmlite": llvmlite.__version__,
+        "llvm": ".".join(map(str, llvm.llvm_version_info)),
+    }
+
+
+def _origin(model: object, loaded: LoadedModel, options: CompileOptions) -> Origin:
+    kind = "object"
+    if isinstance(model, (str, Path)):
+        path = Path(model)
+        kind = "saved_model" if path.is_dir() else path.suffix.lstrip(".") or "file"
+    source = packaging.Source(
+        kind=kind,
+        digest=loaded.digest,
+        signature=options.signature,
+        version=options.model_version,
+        description=options.description,
+        author=options.author,
+    )
+    return Origin(source, loaded.parameter_bytes, loaded.versions)
+
+
+def _extra(compiled: Compiled, kinds: Sequence[str]) -> dict[str, str]:
+    extra: dict[str, str] = {}
+    if compiled.emitted.assembly is not None:
+        extra["s"] = compiled.emitted.assembly
+    if compiled.emitted.optimised_ir is not None:
+        # The one line that names a temporary file says nothing about the code.
+        lines = compiled.emitted.optimised_ir.splitlines(keepends=True)
+        extra["ll"] = "".join(line for line in lines if ".incbin" not in line)
+    if "hlo" in kinds:
+        modules = compiled.lowered.modules
+        extra["hlo"] = "\n".join(print_module(m, max_constant=64) for m in modules)
+    return extra
+
+
+def _write(directory: Path, name: str, compiled: Compiled, extra: dict[str, str]) -> Artifact:
+    return write_artifact(
+        directory, name, compiled.header, compiled.object_bytes, compiled.manifest, extra
+    )
+
+
+__all__ = ["Compiled", "Lowered", "build", "compile_model", "default_name", "lower"]

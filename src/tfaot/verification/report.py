@@ -1,0 +1,64 @@
+"""What a verification found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class OutputReport:
+    """Errors of one output over all batch sizes, in units in the last place (ULP) of its type.
+
+    The error of an element is measured against float64, in ULP of the larger of the expected value
+    and the output's typical magnitude (its median), so that values which cancel to almost nothing
+    don't drown the rest.
+
+    Attributes:
+        name: the output's name.
+        worst_ulp: the compiled model's largest error.
+        tensorflow_ulp: TensorFlow's own largest error on the same inputs.
+        bound_ulp: the bound that was applied.
+        batch: batch size at which the worst element was found.
+        index: where in the output.
+        actual: the compiled model's value there.
+        expected: the float64 value there.
+        excused: elements beyond the bound whose float64 value itself changes as much when inputs
+            change in their last bits (a rounding or comparison at its threshold).
+    """
+
+    name: str
+    worst_ulp: float
+    tensorflow_ulp: float
+    bound_ulp: float
+    batch: int
+    index: tuple[int, ...]
+    actual: float
+    expected: float
+    excused: int = 0
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """The result of a verification that passed."""
+
+    batch_sizes: tuple[int, ...]
+    outputs: tuple[OutputReport, ...]
+    reference: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, figures to three digits (further ones depend on the machine)."""
+        data: dict[str, Any] = asdict(self)
+        data["batch_sizes"] = list(self.batch_sizes)
+        data["outputs"] = [
+            {
+                k: _rounded(v) if isinstance(v, float) else list(v) if isinstance(v, tuple) else v
+                for k, v in asdict(output).items()
+            }
+            for output in self.outputs
+        ]
+        return data
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
