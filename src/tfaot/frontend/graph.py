@@ -158,6 +158,7 @@ def canonical(graph: FrozenGraph) -> FrozenGraph:
         function = type(functions[name])()
         function.CopyFrom(functions[name])
         rename(function.node_def)
+        _number_arguments(function)
         function.signature.name = ""
         content = hashlib.sha256(function.SerializeToString(deterministic=True)).hexdigest()
         function.signature.name = names[name] = f"function_{content[:24]}"
@@ -369,6 +370,28 @@ def _sources(nodes: dict[str, Any], tensor: str) -> list[str]:
 
 def _called_functions(nodes: Iterable[Any]) -> set[str]:
     return {name for node in nodes for name in _function_references(node)}
+
+
+def _number_arguments(function: Any) -> None:
+    """Rename a function's arguments, whose names hold numbers of functions, by position."""
+    new: dict[str, str] = {}
+    taken = {node.name for node in function.node_def}
+    for number, argument in enumerate(function.signature.input_arg):
+        new[argument.name] = f"argument_{number}"
+        while new[argument.name] in taken:
+            new[argument.name] += "_"
+        argument.name = new[argument.name]
+
+    def renamed(edge: str) -> str:
+        name, separator, rest = edge.partition(":")
+        return new.get(name, name) + separator + rest
+
+    for node in function.node_def:
+        edges = [renamed(edge) for edge in node.input]
+        del node.input[:]
+        node.input.extend(edges)
+    for key, edge in list(function.ret.items()):
+        function.ret[key] = renamed(edge)
 
 
 def _rename_references(node: Any, names: dict[str, str]) -> None:

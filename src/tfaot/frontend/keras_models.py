@@ -130,7 +130,7 @@ def _keras_inputs(model: Any) -> Any:
     if callable(getattr(model, "save_spec", None)) and model.save_spec() is not None:
         return model.save_spec()[0][0]
     if keras_package("keras") is not None:
-        export = importlib.import_module("keras.src.export.export_utils")
+        export = keras_package("keras.src.export.export_utils")
         with translated(ModelError, "the inputs of the Keras model are unknown"):
             signature = export.get_input_signature(model)
         if signature:

@@ -335,12 +335,12 @@ def missing_kernels(graph_def: Any) -> list[Any]:
     """The nodes whose op, or whose op with its types, XLA has no kernel for."""
     registry = tf_module("python.framework.kernels")
     known: dict[str, Any] = {}
+    functions = {f.signature.name for f in graph_def.library.function}
     found = []
     for node in all_nodes(graph_def):
         if node.op not in known:
             kernels = registry.get_registered_kernels_for_op(node.op).kernel
             known[node.op] = [k for k in kernels if k.device_type == _XLA_DEVICE]
-        functions = {f.signature.name for f in graph_def.library.function}
         if node.op in functions or node.op in _XLA_BUILT_IN:
             continue
         if not any(_accepts(kernel, node) for kernel in known[node.op]):
@@ -440,17 +440,20 @@ def _signature_key(path: Path, keys: Sequence[str], wanted: str | None) -> str:
 
 
 def _plain_value(value: object, dtype: Any) -> object:
-    """A value from the command line (text) as what its type needs."""
-    if isinstance(value, str) and dtype.name == "bool":
-        words = {"true": True, "1": True, "false": False, "0": False}
-        if value.strip().lower() not in words:
+    """A value from Python or, as text, from the command line, in the form that its type needs."""
+    if dtype.name == "bool" and isinstance(value, (str, int)):
+        word = str(value).strip().lower()
+        if word not in _TRUTH:
             raise ValueError(f"'{value}' is neither true nor false")
-        return words[value.strip().lower()]
+        return _TRUTH[word]
     if isinstance(value, str):
-        return np.asarray([float(v) for v in value.split(",")]).astype(dtype.as_numpy_dtype)[
-            () if "," in value else 0
-        ]
+        kind = int if dtype.is_integer else float
+        numbers = [kind(word) for word in value.split(",")]
+        return numbers if len(numbers) > 1 else numbers[0]
     return value
+
+
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _without_assignments(function: Any) -> Any:
