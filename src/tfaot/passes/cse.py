@@ -5,11 +5,11 @@ Constants are the same when their bytes are, called computations when their stru
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tfaot.ir.attributes import Attributes, Constant
 from tfaot.ir.module import Computation, Instruction, Module, Rewriter, post_order
@@ -66,7 +66,8 @@ class _Keys:
     def __init__(self) -> None:
         self._computations: dict[int, tuple[Computation, int]] = {}
         self._interned: dict[Hashable, int] = {}
-        self._constants: dict[int, tuple[Constant, Hashable]] = {}
+        self._constants: dict[int, tuple[Constant, int]] = {}
+        self._samples: dict[Hashable, list[tuple[int, NDArray[np.uint8]]]] = {}
 
     def attributes(self, attrs: Attributes) -> Hashable:
         """Equal for attributes that mean the same."""
@@ -107,7 +108,14 @@ class _Keys:
         known = self._constants.get(id(attrs))
         if known is None:
             value = np.ascontiguousarray(attrs.value)
-            digest = hashlib.sha256(value.tobytes()).digest()
-            known = (attrs, (str(value.dtype), value.shape, digest))
+            raw = value.reshape(-1).view(np.uint8)
+            # Few constants are equal: a sample tells most apart without reading all of them.
+            sample = raw[:: max(1, raw.size // 64)].tobytes()
+            alike = self._samples.setdefault((str(value.dtype), value.shape, sample), [])
+            number = next((n for n, other in alike if np.array_equal(raw, other)), None)
+            if number is None:
+                number = len(self._constants)
+                alike.append((number, raw))
+            known = (attrs, number)
             self._constants[id(attrs)] = known
         return known[1]

@@ -20,6 +20,7 @@ import numpy as np
 
 from tfaot.ir.attributes import Constant, Convolution
 from tfaot.ir.module import Computation, Instruction, Module, Rewriter, users
+from tfaot.ir.shapes import Shape
 from tfaot.passes import affine, build
 from tfaot.passes.affine import Coefficient, Step
 from tfaot.passes.canonicalise.dot import is_canonical_dot
@@ -61,7 +62,11 @@ class _Dot:
     """A dot in normal form with a constant right side."""
 
     node: Instruction
-    weights: Coefficient
+
+    @property
+    def weights(self) -> Coefficient:
+        """The constant operand, made anew for each use: models may hold many large ones."""
+        return self.node.operands[1].attr(Constant).value.astype(np.float64)
 
     def outputs(self, values: Coefficient) -> Coefficient | None:
         """Multiplier of the weights for one of the result."""
@@ -92,7 +97,15 @@ class _Convolution:
     """A convolution with a constant kernel."""
 
     node: Instruction
-    weights: Coefficient
+
+    @property
+    def _kernel(self) -> Shape:
+        return self.node.operands[1].array
+
+    @property
+    def weights(self) -> Coefficient:
+        """The constant operand, made anew for each use: models may hold many large ones."""
+        return self.node.operands[1].attr(Constant).value.astype(np.float64)
 
     def outputs(self, values: Coefficient) -> Coefficient | None:
         """Multiplier of the kernel for one of the result."""
@@ -108,13 +121,13 @@ class _Convolution:
         if values.size != values.shape[attrs.input_feature]:
             return None
         flat = values.reshape(-1)
-        depth = self.weights.shape[attrs.kernel_input_feature]
-        outputs = self.weights.shape[attrs.kernel_output_feature]
+        depth = self._kernel.static_dims[attrs.kernel_input_feature]
+        outputs = self._kernel.static_dims[attrs.kernel_output_feature]
         group = np.arange(outputs) // (outputs // groups)
         table: Coefficient = flat[group[None, :] * depth + np.arange(depth)[:, None]]
         if attrs.kernel_input_feature > attrs.kernel_output_feature:
             table = table.T
-        shape = [1] * self.weights.ndim
+        shape = [1] * self._kernel.rank
         shape[attrs.kernel_input_feature] = depth
         shape[attrs.kernel_output_feature] = outputs
         return table.reshape(shape)
@@ -138,7 +151,7 @@ class _Convolution:
     def _along(self, values: Coefficient, source: int, target: int) -> Coefficient | None:
         if values.size != values.shape[source]:
             return None
-        shape = [1] * self.weights.ndim
+        shape = [1] * self._kernel.rank
         shape[target] = values.size
         return values.reshape(shape)
 
@@ -226,12 +239,11 @@ class _Sweep:
         # Weights that something else uses too would have to be stored twice.
         if len(self._users[id(kernel)]) != 1 or node.operands[0] is kernel:
             return None
-        weights = kernel.attrs.value.astype(np.float64)
         if node.opcode == "dot":
-            return _Dot(node, weights) if is_canonical_dot(node) else None
+            return _Dot(node) if is_canonical_dot(node) else None
         if node.attr(Convolution).batch_group_count != 1:
             return None
-        return _Convolution(node, weights)
+        return _Convolution(node)
 
     def _only_user(self, node: Instruction) -> Instruction | None:
         found = self._users[id(node)]
@@ -318,6 +330,7 @@ class _Sweep:
         if before is None and (not plan.after or plain_bias):
             return None
         dtype = node.array.dtype
+        weights = linear.weights
         multiplier = linear.outputs(plan.scale)
         shift: Coefficient = plan.shift
         assert multiplier is not None
@@ -329,10 +342,10 @@ class _Sweep:
             if np.any(before.shift != 0):
                 if not linear.shifts() or not self._is_accurate(linear, before, scale, moved):
                     return None
-                shift = linear.apply(moved, linear.weights) * plan.scale + shift
+                shift = linear.apply(moved, weights) * plan.scale + shift
             multiplier = multiplier * scale
             x = affine.replay(node, self._new[id(before.base)], list(before.path))
-        weights = linear.weights * multiplier
+        weights = weights * multiplier
         if not _is_usable(multiplier, shift) or not affine.is_safe(weights, dtype):
             return None
         if not np.all(np.isfinite(affine.round_to(shift, dtype).astype(np.float64))):
