@@ -26,6 +26,7 @@ import mpmath as mp
 mp.mp.dps = 60
 
 Function = Callable[[mp.mpf], mp.mpf]
+TWO_OVER_PI_BITS = 1408
 TARGET = Path(__file__).parents[1] / "src/tfaot/codegen/math/coefficients.py"
 
 
@@ -141,7 +142,22 @@ def _fix0(f: Function) -> Function:
     return lambda x: f(x if abs(x) > mp.mpf(10) ** -18 else mp.mpf(10) ** -18)
 
 
-ONE = mp.mpf(1)
+def _series(term: Callable[[int], mp.mpf]) -> Function:
+    """The power series with coefficients term(0), term(1), ..., for arguments below 0.7."""
+    terms = [term(j) for j in range(400)]
+
+    def value(z: mp.mpf) -> mp.mpf:
+        total, power = mp.mpf(0), mp.mpf(1)
+        for t in terms:
+            total += t * power
+            power *= z
+            if power < mp.mpf(10) ** -60:
+                break
+        return total
+
+    return value
+
+
 LN2 = mp.log(2)
 
 
@@ -157,6 +173,14 @@ def fits() -> list[Fit]:
     # atanh(s) is a function of z = s^2; s = f / (2 + f).
     atanh_limit = ((root2 - 1) / (root2 + 1)) ** 2
     atanh_tail = _fix0(lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z)
+    tanh_tail = _fix0(lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z)
+    tanh_weight = _fix0(lambda z: z * mp.sqrt(z) / mp.tanh(mp.sqrt(z)))
+    quarter = (mp.pi / 4 * mp.mpf("1.0001")) ** 2
+    sin_tail = _series(lambda j: mp.mpf(-1) ** (j + 1) / mp.factorial(2 * j + 3))
+    cos_tail = _series(lambda j: mp.mpf(-1) ** (j + 1) / mp.factorial(2 * j + 2))
+    cos_tail2 = _series(lambda j: mp.mpf(-1) ** j / mp.factorial(2 * j + 4))
+    atan_tail = _series(lambda j: mp.mpf(-1) ** (j + 1) / (2 * j + 3))
+    atanh_tail2 = _series(lambda j: mp.mpf(1) / (2 * j + 5))
     erf_small = _fix0(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1)
     erf_small_weight = _fix0(lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)))
     split32, end32, center32 = mp.mpf("1.125"), mp.mpf("3.93"), mp.mpf("2.5")
@@ -202,6 +226,26 @@ def fits() -> list[Fit]:
             lambda z: z,
         ),
         Fit(
+            "TANH_TAIL_F32",
+            "(tanh(x) / x - 1) / x^2 in z = x^2, |x| <= 0.625",
+            tanh_tail,
+            mp.mpf(0),
+            mp.mpf("0.625") ** 2,
+            4,
+            32,
+            tanh_weight,
+        ),
+        Fit(
+            "TANH_TAIL_F64",
+            "(tanh(x) / x - 1) / x^2 in z = x^2, |x| <= 0.625",
+            tanh_tail,
+            mp.mpf(0),
+            mp.mpf("0.625") ** 2,
+            11,
+            64,
+            tanh_weight,
+        ),
+        Fit(
             "ERF_SMALL_F32",
             "erf(x) / x - 1 in z = x^2, |x| <= 1.125",
             erf_small,
@@ -241,6 +285,106 @@ def fits() -> list[Fit]:
             64,
             lambda t: mp.exp(-((t + 2) ** 2)),
         ),
+        Fit(
+            "SIN_TAIL_LOW",
+            "(sin(r) / r - 1) / r^2 in z = r^2, |r| <= pi / 4, for float32 results",
+            sin_tail,
+            mp.mpf(0),
+            quarter,
+            3,
+            64,
+            lambda z: z,
+        ),
+        Fit(
+            "COS_TAIL_LOW",
+            "(cos(r) - 1) / r^2 in z = r^2, |r| <= pi / 4, for float32 results",
+            cos_tail,
+            mp.mpf(0),
+            quarter,
+            3,
+            64,
+            lambda z: z,
+        ),
+        Fit(
+            "SIN_TAIL_F64",
+            "(sin(r) / r - 1) / r^2 in z = r^2, |r| <= pi / 4",
+            sin_tail,
+            mp.mpf(0),
+            quarter,
+            5,
+            64,
+            lambda z: z,
+        ),
+        Fit(
+            "COS_TAIL_F64",
+            "(cos(r) - 1 + r^2 / 2) / r^4 in z = r^2, |r| <= pi / 4",
+            cos_tail2,
+            mp.mpf(0),
+            quarter,
+            5,
+            64,
+            lambda z: z**2,
+        ),
+        Fit(
+            "ATAN_TAIL_LOW",
+            "(atan(q) / q - 1) / q^2 in z = q^2, |q| <= tan(pi / 8), for float32 results",
+            atan_tail,
+            mp.mpf(0),
+            (root2 - 1) ** 2,
+            5,
+            64,
+            lambda z: z,
+        ),
+        Fit(
+            "ATAN_TAIL_F64",
+            "(atan(q) / q - 1) / q^2 in z = q^2, |q| <= tan(pi / 8)",
+            atan_tail,
+            mp.mpf(0),
+            (root2 - 1) ** 2,
+            11,
+            64,
+            lambda z: z,
+        ),
+        Fit(
+            "LOG2_TAIL_LOW",
+            "(2 atanh(s) / (s ln 2) - 2 / ln 2) / s^2 in z = s^2, for float32 powers",
+            lambda z: atanh_tail(z) / LN2,
+            mp.mpf(0),
+            atanh_limit,
+            5,
+            64,
+            lambda z: z,
+        ),
+        Fit(
+            "EXP2_LOW",
+            "2^r on |r| <= 1/2, for float32 powers",
+            lambda r: mp.mpf(2) ** r,
+            mp.mpf("-0.5001"),
+            mp.mpf("0.5001"),
+            7,
+            64,
+            lambda r: mp.mpf(2) ** -r,
+        ),
+        Fit(
+            "ATANH_TAIL2_F64",
+            "(atanh(s) / s - 1 - s^2 / 3) / s^4 in z = s^2, |s| <= (sqrt(2) - 1)^2",
+            atanh_tail2,
+            mp.mpf(0),
+            atanh_limit,
+            7,
+            64,
+            lambda z: z**2,
+        ),
+        Fit(
+            "CBRT_START",
+            "cbrt(m) on 1 <= m <= 8, a first approximation",
+            mp.cbrt,
+            mp.mpf(1),
+            mp.mpf(8),
+            5,
+            64,
+            lambda m: 1 / mp.cbrt(m),
+        ),
     ]
 
 
@@ -263,6 +407,14 @@ def render() -> str:
         lines.append(f"{fit.name}: Final = (")
         lines += [f'    float.fromhex("{c.hex()}"),' for c in coefficients]
         lines.append(")")
+    lines += ["", f"# 2 / pi, the first {TWO_OVER_PI_BITS} bits after the binary point"]
+    with mp.workdps(500):
+        digits = int(mp.floor(mp.ldexp(2 / mp.pi, TWO_OVER_PI_BITS)))
+    lines.append("TWO_OVER_PI_BITS: Final = " + str(TWO_OVER_PI_BITS))
+    lines.append("TWO_OVER_PI: Final = int(")
+    text = f"{digits:x}"
+    lines += [f'    "{text[i : i + 80]}"' for i in range(0, len(text), 80)]
+    lines += ["    ,", "    16,", ")"]
     return "\n".join(lines) + "\n"
 
 

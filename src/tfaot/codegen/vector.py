@@ -493,6 +493,10 @@ class VectorBuilder:
     def _in_width(self, amount: ir.Value) -> ir.Value:
         return self.lt(amount, self.const(amount, bit_width(amount.type)), signed=False)
 
+    def funnel_shift_left(self, high: ir.Value, low: ir.Value, amount: ir.Value) -> ir.Value:
+        """The upper half of (high, low) << amount; `amount` is taken modulo the width."""
+        return self._intrinsic("fshl", high, low, amount)
+
     def popcount(self, a: ir.Value) -> ir.Value:
         """The number of set bits."""
         return self._intrinsic("ctpop", a)
@@ -691,6 +695,45 @@ class VectorBuilder:
                 return self.ir.fptrunc(value, with_element(value.type, F32))
             value = self.float64_to_float32_odd(value)
         return self.round_to(value, target)
+
+    # Tables
+
+    def table(self, name: str, element: ir.Type, numbers: Sequence[Number]) -> ir.GlobalVariable:
+        """A read-only table private to the module; made once for each name."""
+        known = self.ir.module.globals.get(name)
+        if isinstance(known, ir.GlobalVariable):
+            return known
+        type_ = ir.ArrayType(element, len(numbers))
+        text = ", ".join(f"{element} {_format_scalar(element, n)}" for n in numbers)
+        variable = ir.GlobalVariable(self.ir.module, type_, name)
+        variable.initializer = LiteralConstant(type_, f"[{text}]")
+        variable.linkage = "internal"
+        variable.global_constant = True
+        variable.unnamed_addr = True
+        variable.align = 64
+        return variable
+
+    def gather(self, table: ir.GlobalVariable, index: ir.Value) -> ir.Value:
+        """The elements of a table at integer indices within its bounds."""
+        assert isinstance(table.value_type, ir.ArrayType)
+        element, lanes = table.value_type.element, lane_count(index.type)
+        address = self.ir.gep(table, [index], source_etype=element)
+        if lanes is None:
+            return self.ir.load(address, typ=element)
+        # llvmlite takes the result for one pointer, while LLVM gives one for each index.
+        pointers = ir.VectorType(ir.PointerType(), lanes)
+        address.type = pointers
+        result = ir.VectorType(element, lanes)
+        mask = ir.VectorType(I1, lanes)
+        kind = f"{'i' if isinstance(element, ir.IntType) else 'f'}{bit_width(element)}"
+        name = f"llvm.masked.gather.v{lanes}{kind}.v{lanes}p0"
+        known = self.ir.module.globals.get(name)
+        if not isinstance(known, ir.Function):
+            signature = ir.FunctionType(result, [pointers, I32, mask, result])
+            known = ir.Function(self.ir.module, signature, name)
+        align = ir.Constant(I32, bit_width(element) // 8)
+        arguments = [address, align, self.const(mask, 1), LiteralConstant(result, "poison")]
+        return self.ir.call(known, arguments)
 
     # Intrinsics
 

@@ -14,6 +14,7 @@ from tfaot.codegen.math import (
     exponential,
     logarithm,
     sigmoid,
+    trigonometric,
 )
 from tfaot.codegen.math.exponential import exp_nonpositive, expm1_nonpositive
 from tfaot.codegen.math.registry import MATH, Accuracy, MathFunction
@@ -28,4 +29,5 @@ __all__ = [
     "exponential",
     "logarithm",
     "sigmoid",
+    "trigonometric",
 ]

@@ -58,6 +58,33 @@ ATANH_TAIL_F64: Final = (
     float.fromhex("0x1.2f052989fe1c7p-3"),
 )
 
+# (tanh(x) / x - 1) / x^2 in z = x^2, |x| <= 0.625
+# weighted error 2^-26.5
+TANH_TAIL_F32: Final = (
+    float.fromhex("-0x1.5555340000000p-2"),
+    float.fromhex("0x1.1107280000000p-3"),
+    float.fromhex("-0x1.b83c620000000p-5"),
+    float.fromhex("0x1.5226ca0000000p-6"),
+    float.fromhex("-0x1.75e2980000000p-8"),
+)
+
+# (tanh(x) / x - 1) / x^2 in z = x^2, |x| <= 0.625
+# weighted error 2^-57.1
+TANH_TAIL_F64: Final = (
+    float.fromhex("-0x1.5555555555552p-2"),
+    float.fromhex("0x1.1111111110c05p-3"),
+    float.fromhex("-0x1.ba1ba1b9ce6ddp-5"),
+    float.fromhex("0x1.664f4870388bcp-6"),
+    float.fromhex("-0x1.226e32c14d5c3p-7"),
+    float.fromhex("0x1.d6d35851f7bc2p-9"),
+    float.fromhex("-0x1.7d9c1d8416738p-10"),
+    float.fromhex("0x1.350ae2d33f8bfp-11"),
+    float.fromhex("-0x1.f10cc0d25081dp-13"),
+    float.fromhex("0x1.80064225b0614p-14"),
+    float.fromhex("-0x1.fa75bd542e010p-16"),
+    float.fromhex("0x1.9581d6c87b86cp-18"),
+)
+
 # erf(x) / x - 1 in z = x^2, |x| <= 1.125
 # weighted error 2^-26.5
 ERF_SMALL_F32: Final = (
@@ -130,4 +157,131 @@ ERFCX_F64: Final = (
     float.fromhex("0x1.7372e03db6464p-30"),
     float.fromhex("-0x1.b9af9b6be76f1p-33"),
     float.fromhex("0x1.ea9dc9bdb031ep-37"),
+)
+
+# (sin(r) / r - 1) / r^2 in z = r^2, |r| <= pi / 4, for float32 results
+# weighted error 2^-37.6
+SIN_TAIL_LOW: Final = (
+    float.fromhex("-0x1.5555554cbae39p-3"),
+    float.fromhex("0x1.111108962afcep-7"),
+    float.fromhex("-0x1.a00f9d484a5c8p-13"),
+    float.fromhex("0x1.6cd83c914c6bfp-19"),
+)
+
+# (cos(r) - 1) / r^2 in z = r^2, |r| <= pi / 4, for float32 results
+# weighted error 2^-34.1
+COS_TAIL_LOW: Final = (
+    float.fromhex("-0x1.ffffffd0c68eep-2"),
+    float.fromhex("0x1.55553e0e3bcc5p-5"),
+    float.fromhex("-0x1.6c087d48ce848p-10"),
+    float.fromhex("0x1.9933dba67a4dfp-16"),
+)
+
+# (sin(r) / r - 1) / r^2 in z = r^2, |r| <= pi / 4
+# weighted error 2^-57.2
+SIN_TAIL_F64: Final = (
+    float.fromhex("-0x1.5555555555549p-3"),
+    float.fromhex("0x1.111111110f87bp-7"),
+    float.fromhex("-0x1.a01a019c11befp-13"),
+    float.fromhex("0x1.71de3577d415dp-19"),
+    float.fromhex("-0x1.ae5e664db20f2p-26"),
+    float.fromhex("0x1.5d930547aa155p-33"),
+)
+
+# (cos(r) - 1 + r^2 / 2) / r^4 in z = r^2, |r| <= pi / 4
+# weighted error 2^-60.0
+COS_TAIL_F64: Final = (
+    float.fromhex("0x1.555555555554cp-5"),
+    float.fromhex("-0x1.6c16c16c1517fp-10"),
+    float.fromhex("0x1.a01a019cb1d0ap-16"),
+    float.fromhex("-0x1.27e4f809fb777p-22"),
+    float.fromhex("0x1.1ee9ebeee693bp-29"),
+    float.fromhex("-0x1.8fae9ec5440cfp-37"),
+)
+
+# (atan(q) / q - 1) / q^2 in z = q^2, |q| <= tan(pi / 8), for float32 results
+# weighted error 2^-35.4
+ATAN_TAIL_LOW: Final = (
+    float.fromhex("-0x1.555554c8ae3c9p-2"),
+    float.fromhex("0x1.99991a5bc72b3p-3"),
+    float.fromhex("-0x1.247f08de453c9p-3"),
+    float.fromhex("0x1.c4683e9b01e23p-4"),
+    float.fromhex("-0x1.5b46c3f1463edp-4"),
+    float.fromhex("0x1.84fb7ca6225edp-5"),
+)
+
+# (atan(q) / q - 1) / q^2 in z = q^2, |q| <= tan(pi / 8)
+# weighted error 2^-58.5
+ATAN_TAIL_F64: Final = (
+    float.fromhex("-0x1.5555555555554p-2"),
+    float.fromhex("0x1.999999999965ap-3"),
+    float.fromhex("-0x1.2492492475dbdp-3"),
+    float.fromhex("0x1.c71c71b77be92p-4"),
+    float.fromhex("-0x1.745d14c03f8eap-4"),
+    float.fromhex("0x1.3b136eb8d4eb3p-4"),
+    float.fromhex("-0x1.110c7a6db5d72p-4"),
+    float.fromhex("0x1.e1728eba4b311p-5"),
+    float.fromhex("-0x1.ab80f2be2da26p-5"),
+    float.fromhex("0x1.70facd3e2d4d5p-5"),
+    float.fromhex("-0x1.125639e8684ccp-5"),
+    float.fromhex("0x1.f261018b815d7p-7"),
+)
+
+# (2 atanh(s) / (s ln 2) - 2 / ln 2) / s^2 in z = s^2, for float32 powers
+# weighted error 2^-50.7
+LOG2_TAIL_LOW: Final = (
+    float.fromhex("0x1.ec709dc39dbbbp-1"),
+    float.fromhex("0x1.2776c51572f6dp-1"),
+    float.fromhex("0x1.a6175794b83dap-2"),
+    float.fromhex("0x1.484f6c9197f47p-2"),
+    float.fromhex("0x1.0bbe83b2961bcp-2"),
+    float.fromhex("0x1.f0f6d4a2eca78p-3"),
+)
+
+# 2^r on |r| <= 1/2, for float32 powers
+# weighted error 2^-34.6
+EXP2_LOW: Final = (
+    float.fromhex("0x1.ffffffffabf4fp-1"),
+    float.fromhex("0x1.62e42ff118b9dp-1"),
+    float.fromhex("0x1.ebfbe0a4e0434p-3"),
+    float.fromhex("0x1.c6b08aae2c655p-5"),
+    float.fromhex("0x1.3b29dc1cb02ccp-7"),
+    float.fromhex("0x1.5d8a70f31102ep-10"),
+    float.fromhex("0x1.446a3d1ea281ap-13"),
+    float.fromhex("0x1.fe1752e09334ap-17"),
+)
+
+# (atanh(s) / s - 1 - s^2 / 3) / s^4 in z = s^2, |s| <= (sqrt(2) - 1)^2
+# weighted error 2^-66.4
+ATANH_TAIL2_F64: Final = (
+    float.fromhex("0x1.9999999999996p-3"),
+    float.fromhex("0x1.2492492493031p-3"),
+    float.fromhex("0x1.c71c71c580bc3p-4"),
+    float.fromhex("0x1.745d183231bdbp-4"),
+    float.fromhex("0x1.3b1362bdd5851p-4"),
+    float.fromhex("0x1.1120b48a74c3bp-4"),
+    float.fromhex("0x1.de339b18b3fdcp-5"),
+    float.fromhex("0x1.eb0fc961d1a3bp-5"),
+)
+
+# cbrt(m) on 1 <= m <= 8, a first approximation
+# weighted error 2^-10.5
+CBRT_START: Final = (
+    float.fromhex("0x1.2c9c6e2e92ba1p-1"),
+    float.fromhex("0x1.0d6346e265b9dp-1"),
+    float.fromhex("-0x1.138496a612c33p-3"),
+    float.fromhex("0x1.8c3908a6315afp-6"),
+    float.fromhex("-0x1.2e8c75947116bp-9"),
+    float.fromhex("0x1.71a0a221d699fp-14"),
+)
+
+# 2 / pi, the first 1408 bits after the binary point
+TWO_OVER_PI_BITS: Final = 1408
+TWO_OVER_PI: Final = int(
+    "a2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561b7246e3a424dd2e0"
+    "06492eea09d1921cfe1deb1cb129a73ee88235f52ebb4484e99c7026b45f7e413991d639835339f4"
+    "9c845f8bbdf9283b1ff897ffde05980fef2f118b5a0a6d1f6d367ecf27cb09b74f463f669e5fea2d"
+    "7527bac7ebe5f17b3d0739f78a5292ea6bfb5fb11f8d5d0856033046fc7b6babf0cfbc209af4361d"
+    "a9e391615ee61b086599855f14a06840",
+    16,
 )

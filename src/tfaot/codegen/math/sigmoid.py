@@ -1,42 +1,57 @@
-"""tanh and logistic, from the parts of exp(-|x|), which can't overflow."""
+"""tanh and logistic, from exp(y) = s (1 + p) with s a power of two and p = expm1(r).
+
+exp(y) itself is never rounded: 1 + exp(y) is the sum of s p and the exact 1 + s.
+"""
 
 from __future__ import annotations
 
 from llvmlite import ir
 
-from tfaot.codegen.math.exponential import (
-    exp_format,
-    exp_nonpositive,
-    expm1_reduced,
-    power_of_two,
-    reduce,
-)
+from tfaot.codegen.math import coefficients as c
+from tfaot.codegen.math.exponential import exp_format, expm1_reduced, power_of_two, reduce
+from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import VectorBuilder
+from tfaot.codegen.vector import VectorBuilder, bit_width
 
 
 @math_function("logistic", f32=(1.5, 2.0), f64=(1.5, 2.0))
 def logistic(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """1 / (1 + e^-x), through gradual underflow."""
-    e = exp_nonpositive(b, b.neg(b.abs(x)))
-    one = b.const(x, 1.0)
-    numerator = b.select(b.lt(x, b.const(x, 0.0)), e, one)
-    return b.div(numerator, b.add(one, e))
+    form = exp_format(x)
+    # Above, the result is 1; below, it is 0.
+    x = b.clamp(b.const(x, form.lowest), x, b.const(x, -form.saturated))
+    # Scaled by 2^-guard, the power of two stays in range down to the smallest subnormal result.
+    guard = form.mantissa + 9
+    bits, r = reduce(b, x, form.bias - guard, scale=-1)
+    p = b.neg(expm1_reduced(b, r, scale=-1))
+    s = power_of_two(b, bits, x)
+    unit = b.const(x, 2.0**-guard)
+    whole = b.add(s, unit)
+    denominator = b.fma(s, p, whole)
+    quotient = b.div(unit, denominator)
+    if not b.has_fma:
+        return quotient
+    # The rounding errors of denominator and quotient, which FMA tells exactly, make half the error.
+    lost = b.fma(s, p, b.sub(whole, denominator))
+    negated = b.neg(quotient)
+    residual = b.fma(negated, lost, b.fma(negated, denominator, unit))
+    return b.fma(residual, b.mul(quotient, b.const(x, 2.0**guard)), quotient)
 
 
 @math_function("tanh", f32=(1.5, 2.0), f64=(1.5, 2.0))
 def tanh(b: VectorBuilder, x: ir.Value) -> ir.Value:
-    """(1 - e) / (1 + e) with e = exp(-2|x|) = s (1 + 2p), s a power of two.
-
-    Numerator and denominator are doubled, and each is rounded once.
-    """
+    """An odd polynomial near 0, 1 - 2e / (1 + e) with e = exp(-2|x|) beyond."""
     form = exp_format(x)
     y = b.max(b.neg(b.abs(x)), b.const(x, form.saturated / 2))
     bits, r = reduce(b, y, form.bias + 1, scale=2, fine=False)
     p = expm1_reduced(b, r, scale=2)
+    # e = half + s p
     s = power_of_two(b, bits, x)
-    one, half = b.const(x, 1.0), b.const(x, 0.5)
-    # s is 2 * 2^k here. p vanishes with x, and so does 1 - s/2.
-    numerator = b.fma(b.neg(s), p, b.fma(s, b.neg(half), one))
-    denominator = b.fma(s, p, b.fma(s, half, one))
-    return b.copysign(b.div(numerator, denominator), x)
+    half = b.mul(s, b.const(x, 0.5))
+    one = b.const(x, 1.0)
+    quotient = b.div(b.fma(s, p, half), b.fma(s, p, b.add(half, one)))
+    large = b.copysign(b.fma(quotient, b.const(x, -2.0), one), x)
+    z = b.mul(x, x)
+    tail = c.TANH_TAIL_F32 if bit_width(x.type) == 32 else c.TANH_TAIL_F64
+    small = b.fma(x, b.mul(z, horner(b, z, tail)), x)
+    return b.select(b.lt(y, b.const(x, -0.625)), large, small)
