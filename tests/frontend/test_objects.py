@@ -147,6 +147,23 @@ def test_equal_functions_have_equal_digests_and_hlo(session, tf):
     assert results[0][0] != results[2][0]
 
 
+def test_scatter_stays_one_op(session, tf):
+    from tensorflow.compiler.xla.service import hlo_pb2
+
+    body = function(
+        tf,
+        lambda x, i: tf.math.unsorted_segment_sum(x, i, 5),
+        ([None, 4], tf.float32, "x"),
+        ([None], tf.int32, "i"),
+    )
+    with open_model(body, session=session) as model:
+        for batch in (31, 37):
+            module = hlo_pb2.HloModuleProto.FromString(model.lower(batch))
+            opcodes = [i.opcode for c in module.computations for i in c.instructions]
+            assert opcodes.count("scatter") == 1
+            assert "while" not in opcodes
+
+
 def unsupported(tf):
     def python(x):
         return tf.py_function(lambda a: a + 1, [x], tf.float32)

@@ -18,6 +18,7 @@ from tfaot.errors import ModelError, UnsupportedError, UsageError
 from tfaot.frontend import graph as graphs
 from tfaot.frontend import keras_models
 from tfaot.frontend import tensorflow as backend
+from tfaot.frontend.environment import expands_scatter
 from tfaot.frontend.exported import ExportedFunction
 from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.interface import PROBES, affine_dims, element_type, input_specs
@@ -42,6 +43,7 @@ class Model:
         self._functions: dict[int | None, Any] = {}
         self._lowered: dict[int | None, bytes] = {}
         self._dynamic: Any = None
+        self._expanded: bool | None = None
         constants = [c for c in backend.constants(self._graph.graph_def) if _is_parameter(c)]
         self.description = Description(
             Signature(self._inputs, self._outputs()),
@@ -51,16 +53,22 @@ class Model:
             backend.versions(),
         )
 
-    def lower(self, batch: int | None) -> bytes:
-        """The optimised HLO at one batch size (None for a model without a batch axis)."""
+    def lower(self, batch: int | None) -> bytes | None:
+        """The optimised HLO at one batch size (None for a model without a batch axis).
+
+        None if the model holds a scatter, and this worker's flags let XLA expand it.
+        """
+        function, shapes = self._function(batch), self._shapes(batch)
+        if self._expanded is None:
+            self._expanded = expands_scatter() and backend.holds_scatter(
+                function, self._graph, shapes
+            )
         ready = self._lowered.pop(batch, None)
-        if ready is not None:
-            return ready
-        function = self._function(batch)
-        result = backend.lower(function, self._graph, self._shapes(batch))
         # A graph per batch size would add up: probes are asked for once.
         self._functions.pop(batch, None)
-        return result
+        if self._expanded:
+            return None
+        return ready if ready is not None else backend.lower(function, self._graph, shapes)
 
     def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The results of plain TensorFlow."""

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -45,14 +46,24 @@ class TensorFlowSession:
     importing TensorFlow at once, in parallel to whatever the caller does until it needs it.
     """
 
-    def __init__(self, xla_flags: Sequence[str] = (), tf_xla_flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        xla_flags: Sequence[str] = (),
+        tf_xla_flags: Sequence[str] = (),
+        *,
+        keep_scatter: bool = False,
+    ) -> None:
         """Start the worker.
 
         Args:
             xla_flags: flags for XLA (`--xla_name=value`), in addition to those in XLA_FLAGS.
             tf_xla_flags: flags for TensorFlow's XLA bridge, in addition to TF_XLA_FLAGS.
+            keep_scatter: start with the flags that models with scatter need; by default a second
+                worker with them is started when the first such model is lowered.
         """
-        environment = worker_environment(xla_flags, tf_xla_flags)
+        environment = worker_environment(xla_flags, tf_xla_flags, keep_scatter=keep_scatter)
+        self._flags = (tuple(xla_flags), tuple(tf_xla_flags))
+        self._twin: TensorFlowSession | None = None
         self._lock = threading.RLock()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         self._process = subprocess.Popen(
@@ -76,6 +87,8 @@ class TensorFlowSession:
 
     def close(self) -> None:
         """End the worker; models loaded by it can't be used any more."""
+        if self._twin is not None:
+            self._twin.close()
         process = self._process
         for stream in (process.stdin, process.stdout):
             if stream is not None:
@@ -98,10 +111,16 @@ class TensorFlowSession:
         """
         absolute = model_root(source.path).absolute()
         model_kind(absolute)
-        number, description = self.call(
-            "load", source=ModelSource(**{**vars(source), "path": absolute})
-        )
-        return LoadedModel(self, number, description)
+        located = replace(source, path=absolute)
+        number, description = self.call("load", source=located)
+        return LoadedModel(self, number, description, located)
+
+    def keeping_scatter(self) -> TensorFlowSession:
+        """The session whose worker leaves scatter whole, started when first asked for."""
+        with self._lock:
+            if self._twin is None:
+                self._twin = TensorFlowSession(*self._flags, keep_scatter=True)
+            return self._twin
 
     def resident_bytes(self) -> int:
         """Resident memory of the worker process, in bytes."""
@@ -158,8 +177,16 @@ class LoadedModel:
         versions: of TensorFlow and Keras.
     """
 
-    def __init__(self, session: TensorFlowSession, number: int, description: Description) -> None:
+    def __init__(
+        self,
+        session: TensorFlowSession,
+        number: int,
+        description: Description,
+        source: ModelSource,
+    ) -> None:
         self._session = session
+        self._source = source
+        self._twin: LoadedModel | None = None
         self._number = number
         self.signature: Signature = description.signature
         self.parameter_count: int = description.parameter_count
@@ -182,8 +209,13 @@ class LoadedModel:
             raise UsageError(f"the batch size must be 0 or more, not {batch}")
         if not self.signature.has_batch:
             batch = None
-        result: bytes = self._session.call("lower", model=self._number, batch=batch)
-        return result
+        if self._twin is not None:
+            return self._twin.lower(batch)
+        result: bytes | None = self._session.call("lower", model=self._number, batch=batch)
+        if result is not None:
+            return result
+        self._twin = self._session.keeping_scatter().load(self._source)
+        return self._twin.lower(batch)
 
     def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The outputs of plain TensorFlow (no XLA, one thread) for arrays in signature order.
@@ -214,6 +246,8 @@ class LoadedModel:
     def close(self) -> None:
         """Free the model in the worker."""
         self._session.call("forget", model=self._number)
+        if self._twin is not None:
+            self._twin.close()
 
     def _checked(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         specs = self.signature.inputs

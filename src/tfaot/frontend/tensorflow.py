@@ -306,6 +306,21 @@ def lower(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -
     Raises:
         UnsupportedError: names the ops that XLA can't compile, and their nodes.
     """
+    return _anonymous(_compiler_ir(function, graph, specs, "optimized_hlo_serialized"))
+
+
+def holds_scatter(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the HLO of a function with static shapes holds a scatter, before XLA's passes."""
+    return _SCATTER in _compiler_ir(function, graph, specs, "hlo_serialized")
+
+
+_SCATTER = b"\x12\x07scatter"
+"""The opcode `scatter` in a serialized HloInstructionProto: field 2, seven bytes."""
+
+
+def _compiler_ir(
+    function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]], stage: str
+) -> bytes:
     compiler_ir = tf_module("python.eager.polymorphic_function.compiler_ir")
     tf = tf_module()
     flat = [
@@ -314,10 +329,9 @@ def lower(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -
     ]
     try:
         generate = compiler_ir.from_concrete_function(function, flat)
-        serialized = generate(stage="optimized_hlo_serialized", platform_name="CPU")
+        return bytes(generate(stage=stage, platform_name="CPU"))
     except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
         raise _lowering_error(graph, error) from error
-    return _anonymous(serialized)
 
 
 def hlo_result_shapes(serialized: bytes) -> list[tuple[tuple[int, ...], bool]]:

@@ -40,7 +40,7 @@ class Worker:
         self._models[self._next] = model
         return self._next, model.description
 
-    def lower(self, model: int, batch: int | None) -> bytes:
+    def lower(self, model: int, batch: int | None) -> bytes | None:
         """`Model.lower`."""
         return self._models[model].lower(batch)
 
