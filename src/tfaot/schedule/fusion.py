@@ -239,7 +239,7 @@ class _Fuser:
             if len(readers) != 1 or readers[0].anchor is not None:
                 continue
             reader = readers[0]
-            if reader.root.opcode in SEGMENTED or not _same_rows(reader.root, anchor):
+            if reader.root.opcode in SEGMENTED or not _same_rows(reader.root.array.dims, anchor):
                 continue
             if not _reads_in_place(reader, anchor):
                 continue
@@ -292,14 +292,16 @@ def _repeats_operand(user: Instruction) -> bool:
     return any(d not in dimensions and dims[d] != 1 for d in range(max(dimensions)))
 
 
-def _same_rows(root: Instruction, anchor: Instruction) -> bool:
-    """Whether the two have the same elements in the same order, and rows of the same length."""
-    a, b = root.array.dims, anchor.array.dims
-    if a == b:
+def _same_rows(dims: tuple[Dim, ...], anchor: Instruction) -> bool:
+    """Whether an array has the anchor's elements in the same order, in rows of the same length."""
+    own = anchor.array.dims
+    if dims == own:
         return True
-    if not a or not b or a[-1] != b[-1]:
+    if anchor.opcode != "dot" or not own:
         return False
-    return anchor.opcode == "dot" and _product(a[:-1]) == _product(b[:-1])
+    if own[-1] == 1 and _product(dims) == _product(own):
+        return True
+    return bool(dims) and dims[-1] == own[-1] and _product(dims[:-1]) == _product(own[:-1])
 
 
 def _product(dims: tuple[Dim, ...]) -> Dim | None:
@@ -315,7 +317,7 @@ def _reads_in_place(reader: Kernel, anchor: Instruction) -> bool:
     elsewhere: set[int] = set()
     for member in reversed(reader.members):
         for operand in member.operands:
-            if id(member) in in_place and _keeps_place(member, operand):
+            if id(member) in in_place and _keeps_place(member, operand, anchor):
                 in_place.add(id(operand))
             else:
                 elsewhere.add(id(operand))
@@ -324,10 +326,10 @@ def _reads_in_place(reader: Kernel, anchor: Instruction) -> bool:
     return id(anchor) not in elsewhere
 
 
-def _keeps_place(member: Instruction, operand: Instruction) -> bool:
+def _keeps_place(member: Instruction, operand: Instruction, anchor: Instruction) -> bool:
     """Whether `member` at some element needs `operand` at the same element only."""
     if not (isinstance(member.shape, Shape) and isinstance(operand.shape, Shape)):
         return False
     if member.opcode == "reshape":
-        return _same_rows(member, operand)
+        return all(_same_rows(x.array.dims, anchor) for x in (member, operand))
     return is_elementwise(member) and member.shape.dims == operand.shape.dims

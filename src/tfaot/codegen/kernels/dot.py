@@ -285,9 +285,12 @@ class _TiledDot:
         type_ = self.element if single else ir.VectorType(self.element, LANES)
         total = context.builder.load(source, typ=type_, align=64)
         e = context.expression(mask, {id(self.anchor): lambda _: total})
-        leading = root.array.dims[:-1]
-        last = Affine(0) if single else Affine(column, 1)
-        indices = (*e.index.split(Affine(row), leading), last)
+        if single:
+            # Rows of one element: the row is the position, whatever the result's dimensions.
+            indices = tuple(e.index.split(Affine(row), root.array.dims))
+        else:
+            rows = e.index.split(Affine(row), root.array.dims[:-1])
+            indices = (*rows, Affine(column, 1))
         e.store(result, indices, e.value(root, indices))
 
 
