@@ -126,8 +126,8 @@ def _instruction(proto: Any) -> RawInstruction:
     metadata = Metadata(proto.metadata.op_type, proto.metadata.op_name)
     try:
         shape = _shape(proto.shape)
-    except UnsupportedError as error:
-        raise UnsupportedError(f"{proto.opcode}: {error}{where(metadata)}") from None
+    except (InvalidModuleError, UnsupportedError) as error:
+        raise type(error)(f"{proto.opcode}: {error}{where(metadata)}") from None
     raw = RawInstruction(
         proto.id, proto.name, proto.opcode, shape, tuple(proto.operand_ids), metadata
     )
@@ -364,7 +364,10 @@ def _choose(raw: RawInstruction, names: tuple[str, ...], number: int) -> str:
 
 def _literal(raw: RawInstruction, proto: Any) -> NDArray[Any]:
     """The value in logical order; protos keep it in the order of the literal's own layout."""
-    shape = _shape(proto.shape)
+    try:
+        shape = _shape(proto.shape)
+    except InvalidModuleError as error:
+        raise raw.error(f"its value: {error}") from None
     assert isinstance(raw.shape, RawArray)
     if not isinstance(shape, RawArray) or shape.dtype is not raw.shape.dtype:
         raise raw.error(f"its value has shape {shape}")

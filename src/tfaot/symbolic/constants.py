@@ -46,10 +46,9 @@ class Emitter:
     def constant(self, value: _Array) -> Instruction:
         """A constant, splat ones as a broadcast scalar."""
         dtype = DType.from_numpy(value.dtype)
-        if value.ndim and value.size and np.all(value == value.reshape(-1)[0]):
-            scalar = self.op(
-                "constant", Shape(dtype), attrs=Constant(value.reshape(-1)[0:1].reshape(()))
-            )
+        flat = value.reshape(-1)
+        if value.ndim and value.size and same_bits(flat, np.repeat(flat[:1], value.size)):
+            scalar = self.op("constant", Shape(dtype), attrs=Constant(flat[:1].reshape(())))
             return self.op("broadcast", Shape(dtype, value.shape), scalar, attrs=Broadcast(()))
         return self.op("constant", Shape(dtype, value.shape), attrs=Constant(value))
 
@@ -77,7 +76,7 @@ def emit_constant(
         batches: the probed batch sizes.
         emitter: makes the instructions.
     """
-    if all(np.array_equal(_bits(v), _bits(values[0])) for v in values) and shape.is_static:
+    if shape.is_static and all(same_bits(v, values[0]) for v in values):
         return emitter.constant(values[0])
     symbolic = [axis for axis, dim in enumerate(shape.dims) if isinstance(dim, BatchDim)]
     if not symbolic:
@@ -89,8 +88,10 @@ def emit_constant(
     return _emit_blocks(values, shape, axis, batches, emitter) if found is None else found
 
 
-def _bits(value: _Array) -> _Array:
-    return np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+def same_bits(left: _Array, right: _Array) -> bool:
+    """Whether two arrays of one type have equal bytes (so that -0.0 is not 0.0, and NaN is NaN)."""
+    first, second = (np.ascontiguousarray(v).reshape(-1).view(np.uint8) for v in (left, right))
+    return np.array_equal(first, second)
 
 
 def _emit_elementwise(
@@ -112,7 +113,7 @@ def _emit_elementwise(
 def _emit_integer(
     values: Sequence[_Array], shape: Shape, batches: Sequence[int], emitter: Emitter
 ) -> Instruction | None:
-    wide = [v.astype(object) for v in values]
+    wide = [v.astype(_exact(shape.dtype)) for v in values]
     span = batches[1] - batches[0]
     difference = wide[1] - wide[0]
     if np.any(difference % span):
@@ -229,15 +230,22 @@ def _emit_rows(
     return count if zero_row else emitter.op("add", shape, count, rows)
 
 
+def _exact(dtype: DType) -> Any:
+    """A type in which differences and products of values of `dtype` are exact or nearly so."""
+    if dtype.is_integer:
+        return object if dtype.bits == 64 else np.int64
+    return np.float64
+
+
 def _step(stack: _Array, dtype: DType) -> float | int | None:
     """The constant step between rows, 0 if all are equal, None if there is none."""
     first = stack[0]
-    if all(np.array_equal(_bits(row), _bits(first)) for row in stack[1:]):
+    if same_bits(stack, np.broadcast_to(first, stack.shape)):
         return 0
     if not (dtype.is_integer or dtype.is_float):
         return None
-    wide = stack.astype(object if dtype.is_integer else np.float64)
-    step = (wide[1] - wide[0]).reshape(-1)[0]
+    wide = stack.astype(_exact(dtype))
+    step = np.asarray(wide[1] - wide[0], wide.dtype).reshape(-1)[0]
     index = np.arange(len(stack)).reshape(-1, *(1,) * first.ndim)
     computed = index.astype(wide.dtype) * step + wide[0]
     # Not `array_equal`: NaN rows never step.

@@ -30,7 +30,7 @@ from tfaot.ir.opcodes import OPCODES
 from tfaot.ir.raw import where
 from tfaot.ir.shapes import AnyShape, BatchDim, Dim, Shape, TupleShape, affine
 from tfaot.ir.verifier import verify
-from tfaot.symbolic.constants import Emitter, emit_constant
+from tfaot.symbolic.constants import Emitter, emit_constant, same_bits
 from tfaot.symbolic.dims import SIZE_FIELDS, is_symbolic
 from tfaot.symbolic.errors import NotSymbolicError
 
@@ -229,7 +229,7 @@ class _Merger:
         assert isinstance(shape, Shape)
         values = [n.attr(Constant).value for n in nodes]
         first = values[0]
-        if shape.is_static and all(v.tobytes() == first.tobytes() for v in values[1:]):
+        if shape.is_static and all(same_bits(v, first) for v in values[1:]):
             return nodes[0]
         emitter = Emitter(nodes[0].name, nodes[0].metadata, scope.batch_size)
         found = emit_constant(values, shape, self._batches, emitter)
