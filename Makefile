@@ -1,0 +1,76 @@
+# Every target sets up what it needs; `make help` lists them.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-all lint format bench lock clean
+
+help:
+	@echo "make setup     .venv with tfaot, TensorFlow and the development tools (once, about a minute)"
+	@echo "make demo      train, compile and run a model from C++, next to TensorFlow"
+	@echo "make test      the test suite"
+	@echo "make test-all  the test suite with the slow tests"
+	@echo "make lint      ruff and mypy"
+	@echo "make format    ruff, which rewrites the files"
+	@echo "make bench     benchmarks against the machine's own limits, into benchmarks/results/"
+	@echo "make lock      pin the newest versions in requirements.lock"
+	@echo "make clean     remove .venv and what the other targets made"
+
+setup: $(STAMP)
+
+# The lock file holds everything, with hashes; --no-deps keeps out the package `tensorflow`, which
+# tf_keras asks for and tensorflow-cpu stands in for.
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "tfaot: needs Python 3.10 to 3.13 (TensorFlow's range) and '$(PYTHON)' is not one:" \
+	       "try make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "tfaot: '$(PYTHON)' can't make virtual environments:" \
+	       "apt-get install python3-venv (Debian, Ubuntu), then try again" >&2; exit 2; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || { \
+	  echo "making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "installing TensorFlow, LLVM and tools into $(VENV)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --only-binary :all: \
+	  --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python examples/demo/demo.py
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(STAMP)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/poster.py
+
+# uv resolves for all Pythons at once; it is needed here only.
+lock: $(STAMP)
+	@$(BIN)/python -m venv --clear $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -q uv
+	@echo "# Pinned versions of everything that development and the demo use; made by \`make lock\`." \
+	  > requirements.lock.new
+	@$(VENV)/lock/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 \
+	  --generate-hashes --no-annotate --no-header --upgrade -q >> requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+	@rm -rf $(VENV)/lock
+
+clean:
+	rm -rf $(VENV) build dist demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
