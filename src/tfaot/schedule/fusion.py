@@ -20,7 +20,37 @@ from tfaot.ir.attributes import Broadcast, GetTupleElement
 from tfaot.ir.module import Computation, Instruction, make_computation, unique_names, users
 from tfaot.ir.shapes import Dim, Shape, TupleShape, product
 
-ANCHORS = frozenset({"dot", "reduce"})
+
+@dataclass(frozen=True)
+class AnchorTraits:
+    """How a kernel is built around an opcode.
+
+    Attributes:
+        stores_operands: whether the array operands must lie in memory (scalars never need to);
+            otherwise they are inlined into the kernel.
+        has_epilogue: whether elementwise ops that follow may run on its results in registers.
+    """
+
+    stores_operands: bool = True
+    has_epilogue: bool = False
+
+
+ANCHORS: dict[str, AnchorTraits] = {
+    "dot": AnchorTraits(has_epilogue=True),
+    "reduce": AnchorTraits(stores_operands=False, has_epilogue=True),
+    "convolution": AnchorTraits(has_epilogue=True),
+    "reduce-window": AnchorTraits(),
+    "select-and-scatter": AnchorTraits(),
+    "scatter": AnchorTraits(),
+    "sort": AnchorTraits(),
+    "fft": AnchorTraits(),
+    "cholesky": AnchorTraits(),
+    "triangular-solve": AnchorTraits(),
+    "rng-bit-generator": AnchorTraits(),
+    "custom-call": AnchorTraits(),
+    "while": AnchorTraits(),
+    "conditional": AnchorTraits(),
+}
 """Opcodes that a kernel is built around."""
 
 SEGMENTED = frozenset({"concatenate", "pad"})
@@ -43,18 +73,13 @@ DATA_MOVEMENT = frozenset(
 )
 """Opcodes cheap enough to be evaluated again by every kernel that needs them."""
 
-_NOT_ELEMENTWISE = DATA_MOVEMENT - {"convert", "copy", "optimization-barrier"} | {
-    "gather",
-    "dynamic-slice",
-    "dynamic-update-slice",
-    "concatenate",
-    "pad",
-    "dot",
-    "reduce",
-    "parameter",
-    "get-tuple-element",
-    "tuple",
-}
+_NOT_ELEMENTWISE = (
+    DATA_MOVEMENT - {"convert", "copy", "optimization-barrier"}
+    | SEGMENTED
+    | frozenset(ANCHORS)
+    | {"gather", "dynamic-slice", "dynamic-update-slice"}
+    | {"parameter", "get-tuple-element", "tuple"}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +127,15 @@ def storage_of(instruction: Instruction) -> Instruction:
     while instruction.opcode == "reshape":
         instruction = instruction.operands[0]
     return instruction
+
+
+def stored_operands(anchor: Instruction) -> tuple[Instruction, ...]:
+    """The operands of an anchor that lie in memory: its arrays."""
+    return tuple(o for o in anchor.operands if not _is_scalar(o))
+
+
+def _is_scalar(instruction: Instruction) -> bool:
+    return isinstance(instruction.shape, Shape) and instruction.shape.rank == 0
 
 
 def is_elementwise(instruction: Instruction) -> bool:
@@ -187,12 +221,11 @@ class _Fuser:
     def _forced(self) -> set[int]:
         forced = {id(storage_of(o)) for o in self.outputs}
         for instruction in self.order:
-            if instruction.opcode in ANCHORS | SEGMENTED or isinstance(
-                instruction.shape, TupleShape
-            ):
+            traits = ANCHORS.get(instruction.opcode)
+            if traits or instruction.opcode in SEGMENTED:
                 forced.add(id(instruction))
-            if instruction.opcode == "dot":
-                forced.update(id(storage_of(o)) for o in instruction.operands)
+            if traits and traits.stores_operands:
+                forced.update(id(storage_of(o)) for o in stored_operands(instruction))
             if instruction.opcode == "get-tuple-element":
                 forced.discard(id(instruction))
         return forced
@@ -233,6 +266,8 @@ class _Fuser:
             anchor = kernel.anchor
             if anchor is None or anchor is not kernel.root or id(anchor) in outputs:
                 continue
+            if not ANCHORS[anchor.opcode].has_epilogue:
+                continue
             if isinstance(anchor.shape, TupleShape):
                 continue
             readers = [k for k in result if any(leaf is anchor for leaf in k.leaves)]
@@ -263,7 +298,8 @@ def _with_leaves(
             stored = operand
             if id(stored) in inside:
                 continue
-            if member.opcode == "dot":
+            traits = ANCHORS.get(member.opcode)
+            if traits and traits.stores_operands and not _is_scalar(operand):
                 stored = storage_of(operand)
             if isinstance(stored.shape, Shape) and not _is_immediate(stored):
                 leaves[id(stored)] = stored
@@ -297,7 +333,7 @@ def _same_rows(dims: tuple[Dim, ...], anchor: Instruction) -> bool:
     own = anchor.array.dims
     if dims == own:
         return True
-    if anchor.opcode != "dot" or not own:
+    if anchor.opcode not in ("dot", "convolution") or not own:
         return False
     if own[-1] == 1 and _product(dims) == _product(own):
         return True
