@@ -10,9 +10,13 @@ One file per family; each function is registered under its HLO opcode.
 from __future__ import annotations
 
 from tfaot.codegen.math import (
+    arctangent,
     error_function,
     exponential,
     logarithm,
+    power,
+    remainder,
+    root,
     sigmoid,
     trigonometric,
 )
@@ -23,11 +27,15 @@ __all__ = [
     "MATH",
     "Accuracy",
     "MathFunction",
+    "arctangent",
     "error_function",
     "exp_nonpositive",
     "expm1_nonpositive",
     "exponential",
     "logarithm",
+    "power",
+    "remainder",
+    "root",
     "sigmoid",
     "trigonometric",
 ]
