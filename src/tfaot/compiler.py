@@ -30,7 +30,6 @@ from tfaot.errors import UnsupportedError, UsageError
 from tfaot.ir.module import Module
 from tfaot.ir.printer import print_module
 from tfaot.ir.proto import read_module
-from tfaot.ir.shapes import BatchDim
 from tfaot.options import CompileOptions, check_name
 from tfaot.packaging import manifest as packaging
 from tfaot.packaging.header import header_text
@@ -304,7 +303,7 @@ def _manifest(
         inputs=inputs,
         outputs=outputs,
         batch=packaging.Batch(kind, sizes, batching.rows_independent, batching.reason),
-        workspace=packaging.Workspace(None if isinstance(workspace, BatchDim) else workspace),
+        workspace=packaging.Workspace(workspace.at(0) if workspace.is_constant else None),
         weights_bytes=len(generated.weights),
         parameter_bytes=origin.parameter_bytes,
         code_bytes=0,

@@ -74,6 +74,20 @@ class Sizes:
         return result
 
 
+def polynomial(
+    builder: ir.IRBuilder, coefficients: Sequence[int], batch: ir.Value | None
+) -> Number:
+    """`sum(coefficients[k] * batch**k)`."""
+    result: Number = 0
+    for coefficient in reversed(coefficients):
+        if isinstance(result, int) and result == 0:
+            result = coefficient
+            continue
+        assert batch is not None
+        result = builder.add(builder.mul(as_value(result), batch), as_value(coefficient))
+    return result
+
+
 def as_value(number: Number) -> ir.Value:
     """`number` as an i64 value."""
     return ir.Constant(I64, number) if isinstance(number, int) else number

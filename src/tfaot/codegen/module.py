@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from tfaot.codegen.expression import Leaf
-from tfaot.codegen.index import Sizes, as_value
+from tfaot.codegen.index import Sizes, as_value, polynomial
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.dot import is_packable
 from tfaot.codegen.kernels.emit import emit_kernel
@@ -28,9 +28,11 @@ from tfaot.codegen.vector import I8, I32, I64
 from tfaot.errors import TfaotError, UnsupportedError
 from tfaot.ir.attributes import Constant, Parameter
 from tfaot.ir.module import Instruction
-from tfaot.ir.shapes import BatchDim, Dim, Shape, dim_at
-from tfaot.schedule.arena import ALIGNMENT, Arena, plan_arena, stored_results
+from tfaot.ir.shapes import BatchDim, Shape
+from tfaot.schedule.arena import Arena, plan_arena, stored_results
 from tfaot.schedule.fusion import Kernel, Schedule, storage_of
+from tfaot.schedule.scratch import scratch_bytes
+from tfaot.schedule.sizes import ALIGNMENT, NOTHING, Bytes, round_up
 from tfaot.schedule.weights import SLACK, WeightBlob
 from tfaot.signature import Signature
 
@@ -70,14 +72,14 @@ class GeneratedModule:
         text: the IR; it refers to the blob by the local symbol `weights_symbol`.
         weights: the blob.
         weights_symbol: the blob's symbol.
-        workspace: bytes of workspace, affine in n.
+        workspace: bytes of workspace, a polynomial in n.
         kernels: in the order in which they run.
     """
 
     text: str
     weights: bytes
     weights_symbol: str
-    workspace: Dim
+    workspace: Bytes
     kernels: tuple[KernelFacts, ...]
 
 
@@ -186,16 +188,16 @@ class _ModuleEmitter:
         def context_of(
             suffix: str, extra: Sequence[ir.Type]
         ) -> tuple[KernelContext, Sequence[ir.Value]]:
-            types = [*([POINTER] * count), I64, I64, *extra]
+            types = [*([POINTER] * count), POINTER, I64, I64, *extra]
             function = ir.Function(
                 self.module, ir.FunctionType(ir.VoidType(), types), f"{name}{suffix}"
             )
             function.linkage = "internal"
             function.attributes.add("noinline")
-            for argument in function.args[:count]:
+            for argument in function.args[: count + 1]:
                 argument.add_attribute("noalias")
             pointers = iter(function.args)
-            batch, whole_batch = function.args[count], function.args[count + 1]
+            scratch, batch, whole_batch = function.args[count : count + 3]
             sizes, pitch = Sizes(batch), Sizes(whole_batch)
 
             def leaf(array: Instruction | None) -> Leaf | None:
@@ -214,10 +216,11 @@ class _ModuleEmitter:
                 results=results,
                 microkernels=self.microkernels,
                 packed=packed,
-                parameters=function.args[: count + 2],
+                parameters=function.args[: count + 3],
+                scratch=None if scratch_bytes(kernel) == NOTHING else scratch,
                 nested=lambda s, t: context_of(f".{s}", t),
             )
-            return context, function.args[count + 2 :]
+            return context, function.args[count + 3 :]
 
         context, _ = context_of("", [])
         try:
@@ -271,19 +274,29 @@ class _ModuleEmitter:
             place_outer(output, pointer)
         packed = _packed_constants(schedule)
         self._place_constants(builder, schedule, packed, places)
-        sizes = Sizes(rows)
         for kernel in schedule.kernels:
             for result in stored_results(kernel):
                 if id(result) not in places:
-                    offset = as_value(sizes.value(builder, arena.offsets[id(result)]))
-                    places[id(result)] = builder.gep(workspace, [offset], source_etype=I8)
+                    places[id(result)] = self._at(
+                        builder, workspace, arena.offsets[id(result)], rows
+                    )
         for kernel in schedule.kernels:
             target = self._kernel_function(kernel, packed, frozenset(pitched))
             arrays = [*kernel.leaves, *(r for r in kernel.results if r is not None)]
-            builder.call(target, [*(places[id(storage_of(a))] for a in arrays), rows, whole])
+            addresses = [places[id(storage_of(a))] for a in arrays]
+            offset = arena.offsets.get(id(kernel), NOTHING)
+            scratch = self._at(builder, workspace, offset, rows)
+            builder.call(target, [*addresses, scratch, rows, whole])
             self.facts.append(KernelFacts(target.name, kernel.kind, kernel.layers))
         builder.ret_void()
         return _Body(variant, function, arena)
+
+    def _at(
+        self, builder: ir.IRBuilder, base: ir.Value, offset: Bytes, batch: ir.Value
+    ) -> ir.Value:
+        """The place `offset` bytes after `base`."""
+        distance = as_value(polynomial(builder, offset.coefficients, batch))
+        return builder.gep(base, [distance], source_etype=I8)
 
     def _place_constants(
         self,
@@ -309,7 +322,7 @@ class _ModuleEmitter:
 
     # Entry points
 
-    def _entry(self, bodies: Sequence[_Body]) -> Dim:
+    def _entry(self, bodies: Sequence[_Body]) -> Bytes:
         """Emit NAME_run; returns the workspace size."""
         signature = self.signature
         pointers = len(signature.inputs) + len(signature.outputs)
@@ -336,7 +349,7 @@ class _ModuleEmitter:
         batch: ir.Value,
         arrays: Sequence[ir.Value],
         workspace: ir.Value,
-        size: Dim,
+        size: Bytes,
     ) -> None:
         zero = as_value(0)
 
@@ -348,8 +361,8 @@ class _ModuleEmitter:
         leave_if(builder.icmp_signed("==", batch, zero), OK)
         null = ir.Constant(POINTER, None)
         specs = [*self.signature.inputs, *self.signature.outputs]
-        needed = [a for a, s in zip(arrays, specs, strict=True) if s.shape.size != 0]
-        if size != 0:
+        needed = [a for a, s in zip(arrays, specs, strict=True) if 0 not in s.dims]
+        if size != NOTHING:
             needed.append(workspace)
         for pointer in needed:
             leave_if(builder.icmp_unsigned("==", pointer, null), NULL_POINTER)
@@ -472,7 +485,7 @@ class _ModuleEmitter:
                 continue
             place = builder.gep(workspace, [as_value(offset)], source_etype=I8)
             places.append(place)
-            offset += _round_up(row * size)
+            offset += round_up(row * size)
             if number < len(self.signature.inputs):
                 used = builder.mul(left, as_value(row))
                 self._copy(builder, place, array, used)
@@ -497,26 +510,25 @@ class _ModuleEmitter:
             builder.store(value, builder.gep(to, [as_value(position)], source_etype=I8))
 
     def _bodies_workspace(self, bodies: Sequence[_Body]) -> int:
-        sizes = [dim_at(b.arena.size, b.variant.batch or 0) for b in bodies]
-        return max(_round_up(s) for s in sizes)
+        return max(round_up(b.arena.size.at(b.variant.batch or 0)) for b in bodies)
 
-    def _workspace_size(self, bodies: Sequence[_Body]) -> Dim:
+    def _workspace_size(self, bodies: Sequence[_Body]) -> Bytes:
         if bodies[0].variant.batch is None:
             return bodies[0].arena.size
         total = self._bodies_workspace(bodies)
         if self.compose and self._rows_lead():
             smallest = min(b.variant.batch or 0 for b in bodies)
             specs = [*self.signature.inputs, *self.signature.outputs]
-            total += sum(_round_up(_row_bytes(s.shape) * smallest) for s in specs)
-        return total
+            total += sum(round_up(_row_bytes(s.shape) * smallest) for s in specs)
+        return Bytes.trimmed([total])
 
-    def _workspace_function(self, size: Dim) -> None:
+    def _workspace_function(self, size: Bytes) -> None:
         function = ir.Function(
             self.module, ir.FunctionType(I64, [I64]), f"{self.name}_workspace_bytes"
         )
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         (batch,) = function.args
-        builder.ret(as_value(Sizes(batch).value(builder, size)))
+        builder.ret(as_value(polynomial(builder, size.coefficients, batch)))
 
 
 def _packed_constants(schedule: Schedule) -> frozenset[int]:
@@ -569,10 +581,6 @@ def _row_bytes(shape: Shape) -> int:
         assert isinstance(inner, int)
         count *= inner
     return count * shape.dtype.itemsize
-
-
-def _round_up(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 __all__ = ["SLACK", "GeneratedModule", "KernelFacts", "Variant", "generate"]

@@ -1,49 +1,65 @@
 """Arena: where each stored value lives, and how many bytes of workspace that takes.
 
-Input: a schedule, and how many rows run at once. Output: a `Placement` per stored value.
+Input: a schedule, and how many rows run at once. Output: an offset per stored value and per
+kernel's scratch.
 
 With a fixed number of rows per tile (or no batch at all) sizes are known: values whose lives don't
 overlap share bytes, first fit by decreasing size. Where buffers grow with the batch size, offsets
-are affine in it; values then share whole slots.
+are polynomials in it; values then share whole slots.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfaot.ir.module import Instruction
-from tfaot.ir.shapes import BatchDim, Dim, affine, dim_at
 from tfaot.schedule.fusion import Kernel, Schedule, storage_of
-
-ALIGNMENT = 64
+from tfaot.schedule.scratch import scratch_bytes
+from tfaot.schedule.sizes import ALIGNMENT, NOTHING, Bytes, round_up
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """A stored value: its size in bytes and the kernels (by position) between which it lives."""
+    """A stored value or a kernel's scratch.
 
-    instruction: Instruction
-    size: Dim
+    Attributes:
+        owner: the id of the instruction, or of the kernel.
+        size: its bytes.
+        first: position of the kernel that writes it.
+        last: position of the last kernel that reads it.
+    """
+
+    owner: int
+    size: Bytes
     first: int
     last: int
 
 
 @dataclass(frozen=True)
 class Arena:
-    """Offsets in bytes of the values (by instruction id), and the total size, all affine in B."""
+    """Offsets in bytes by instruction id (values) and kernel id (scratch), and the total size."""
 
-    offsets: dict[int, Dim]
-    size: Dim
+    offsets: dict[int, Bytes]
+    size: Bytes
 
 
-def byte_size(instruction: Instruction) -> Dim:
+Scratch = Callable[[Kernel], Bytes]
+
+
+def byte_size(instruction: Instruction) -> Bytes:
     """Bytes of an array-valued instruction's value."""
     shape = instruction.array
-    return shape.size * shape.dtype.itemsize
+    return Bytes.of(shape.dims, shape.dtype.itemsize)
 
 
-def lifetimes(schedule: Schedule) -> list[Buffer]:
-    """The values that need workspace: results of kernels that are no outputs."""
+def stored_results(kernel: Kernel) -> list[Instruction]:
+    """The results that a kernel writes."""
+    return [r for r in kernel.results if r is not None]
+
+
+def lifetimes(schedule: Schedule, scratch: Scratch = scratch_bytes) -> list[Buffer]:
+    """What needs workspace: results of kernels that are no outputs, and scratch."""
     outputs = {id(o) for o in schedule.outputs}
     last: dict[int, int] = {}
     for position, kernel in enumerate(schedule.kernels):
@@ -54,35 +70,30 @@ def lifetimes(schedule: Schedule) -> list[Buffer]:
         for result in stored_results(kernel):
             if id(result) not in outputs:
                 end = last.get(id(result), position)
-                found.append(Buffer(result, byte_size(result), position, end))
+                found.append(Buffer(id(result), byte_size(result), position, end))
+        own = scratch(kernel)
+        if own != NOTHING:
+            found.append(Buffer(id(kernel), own, position, position))
     return found
 
 
-def stored_results(kernel: Kernel) -> list[Instruction]:
-    """The results that a kernel writes."""
-    return [r for r in kernel.results if r is not None]
-
-
-def plan_arena(schedule: Schedule, rows: int | None) -> Arena:
+def plan_arena(schedule: Schedule, rows: int | None, scratch: Scratch = scratch_bytes) -> Arena:
     """Place all values.
 
     Args:
         schedule: the kernels in order.
         rows: the largest B for which the kernels are called; None for any.
+        scratch: bytes of scratch of a kernel.
     """
-    buffers = lifetimes(schedule)
-    if rows is None and any(isinstance(b.size, BatchDim) for b in buffers):
+    buffers = lifetimes(schedule, scratch)
+    if rows is None and not all(b.size.is_constant for b in buffers):
         return _slots(buffers)
-    return _first_fit([(b, _round_up(dim_at(b.size, rows or 0))) for b in buffers])
-
-
-def _round_up(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return _first_fit([(b, round_up(b.size.at(rows or 0))) for b in buffers])
 
 
 def _first_fit(buffers: list[tuple[Buffer, int]]) -> Arena:
     placed: list[tuple[int, int, Buffer]] = []
-    offsets: dict[int, Dim] = {}
+    offsets: dict[int, Bytes] = {}
     total = 0
     order = sorted(range(len(buffers)), key=lambda n: (-buffers[n][1], buffers[n][0].first, n))
     for number in order:
@@ -95,9 +106,9 @@ def _first_fit(buffers: list[tuple[Buffer, int]]) -> Arena:
                 break
             offset = max(offset, end)
         placed.append((offset, offset + size, buffer))
-        offsets[id(buffer.instruction)] = offset
+        offsets[buffer.owner] = Bytes.trimmed([offset])
         total = max(total, offset + size)
-    return Arena(offsets, total)
+    return Arena(offsets, Bytes.trimmed([total]))
 
 
 def _overlap(a: Buffer, b: Buffer) -> bool:
@@ -105,24 +116,38 @@ def _overlap(a: Buffer, b: Buffer) -> bool:
 
 
 def _slots(buffers: list[Buffer]) -> Arena:
-    """Reuse slots whose scale and offset both suffice; grow one otherwise."""
-    slots: list[tuple[int, int, int]] = []
+    """Reuse the free slot nearest in size, which grows where it is too small."""
+    slots: list[tuple[Bytes, int]] = []
     chosen: list[tuple[Buffer, int]] = []
     for buffer in sorted(buffers, key=lambda b: b.first):
-        size = buffer.size if isinstance(buffer.size, BatchDim) else BatchDim(0, buffer.size)
-        scale, offset = _round_up(size.scale), _round_up(size.offset)
-        free = [n for n, slot in enumerate(slots) if slot[2] < buffer.first]
-        best = min(free, key=lambda n: abs(slots[n][0] - scale), default=None)
+        free = [n for n, slot in enumerate(slots) if slot[1] < buffer.first]
+        wanted = buffer.size.aligned()
+
+        def growth(n: int, wanted: Bytes = wanted) -> tuple[int, int]:
+            merged = slots[n][0].bound(wanted)
+            return merged.at(100) - wanted.at(100), n
+
+        best = min(free, key=growth, default=None)
         if best is None:
             best = len(slots)
-            slots.append((scale, offset, buffer.last))
+            slots.append((wanted, buffer.last))
         else:
-            old = slots[best]
-            slots[best] = (max(old[0], scale), max(old[1], offset), buffer.last)
+            slots[best] = (slots[best][0].bound(wanted), buffer.last)
         chosen.append((buffer, best))
-    starts: list[Dim] = []
-    total: Dim = 0
-    for scale, offset, _ in slots:
+    starts: list[Bytes] = []
+    total = NOTHING
+    for size, _ in slots:
         starts.append(total)
-        total = total + affine(scale, offset)
-    return Arena({id(b.instruction): starts[n] for b, n in chosen}, total)
+        total = total + size
+    return Arena({b.owner: starts[n] for b, n in chosen}, total)
+
+
+__all__ = [
+    "ALIGNMENT",
+    "Arena",
+    "Buffer",
+    "byte_size",
+    "lifetimes",
+    "plan_arena",
+    "stored_results",
+]

@@ -7,7 +7,6 @@ what the workspace then costs per thread at most (plus one row, where a single r
 
 from __future__ import annotations
 
-from tfaot.ir.shapes import dim_at
 from tfaot.schedule.arena import plan_arena
 from tfaot.schedule.fusion import Schedule
 
@@ -18,6 +17,6 @@ MOST_ROWS = 1024
 def rows_per_tile(schedule: Schedule) -> int:
     """The largest power of two of rows, up to `MOST_ROWS`, whose arena fits `ARENA_BYTES`."""
     rows = MOST_ROWS
-    while rows > 1 and dim_at(plan_arena(schedule, rows).size, rows) > ARENA_BYTES:
+    while rows > 1 and plan_arena(schedule, rows).size.at(rows) > ARENA_BYTES:
         rows //= 2
     return rows

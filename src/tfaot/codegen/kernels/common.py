@@ -35,7 +35,9 @@ class KernelContext:
         results: the arrays that it writes, as in `kernel.results`.
         microkernels: the register tiles of this module.
         packed: ids of the leaves that lie in panels (`schedule.weights`).
-        rebuild: emits into another function with the same arrays (see `codegen.module`).
+        parameters: what the kernel's function is called with.
+        nested: makes another function with these parameters and further ones.
+        scratch: the kernel's own workspace (`schedule.scratch`), None where it needs none.
     """
 
     kernel: Kernel
@@ -50,6 +52,7 @@ class KernelContext:
     nested: Callable[[str, Sequence[ir.Type]], tuple[KernelContext, Sequence[ir.Value]]] | None = (
         field(default=None)
     )
+    scratch: ir.Value | None = None
 
     @property
     def vector(self) -> VectorBuilder:
