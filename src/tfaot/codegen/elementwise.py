@@ -6,14 +6,15 @@ does. Source: HLO specification, "Element-wise" sections.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from llvmlite import ir
 
 from tfaot.codegen.expression import Expression, rule, unsupported
-from tfaot.codegen.index import Index
+from tfaot.codegen.index import Affine, Index
 from tfaot.codegen.math import MATH
-from tfaot.codegen.vector import VectorBuilder
+from tfaot.codegen.vector import Splat, VectorBuilder, bit_width
 from tfaot.ir.attributes import Call, Compare, ReducePrecision
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
@@ -63,6 +64,8 @@ UNARY: dict[str, Unary] = {
 def _operands(
     e: Expression, instruction: Instruction, indices: tuple[Index, ...]
 ) -> list[ir.Value]:
+    if any(x.array.dtype.is_complex for x in (instruction, *instruction.operands)):
+        raise unsupported(instruction)
     return e.alike(*(e.value(o, indices) for o in instruction.operands))
 
 
@@ -73,8 +76,6 @@ def _finish(e: Expression, value: ir.Value, dtype: DType) -> ir.Value:
 @rule(*BINARY)
 def _binary(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
     dtype = instruction.array.dtype
-    if dtype.is_complex:
-        raise unsupported(instruction)
     a, b = _operands(e, instruction, indices)
     return _finish(e, BINARY[instruction.opcode](e.vector, dtype, a, b), dtype)
 
@@ -82,8 +83,6 @@ def _binary(e: Expression, instruction: Instruction, indices: tuple[Index, ...])
 @rule(*UNARY)
 def _unary(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
     dtype = instruction.array.dtype
-    if dtype.is_complex:
-        raise unsupported(instruction)
     (a,) = _operands(e, instruction, indices)
     return _finish(e, UNARY[instruction.opcode](e.vector, dtype, a), dtype)
 
@@ -116,8 +115,10 @@ def _power(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) 
 
 
 def _integer_power(v: VectorBuilder, dtype: DType, base: ir.Value, exponent: ir.Value) -> ir.Value:
-    """Repeated squaring over all bits; negative exponents as XLA: 1, -1 or 0 (1 / base)."""
+    """Repeated squaring over all bits; negative exponents as XLA: 1, -1 or 0."""
     one, zero = v.const(base, 1), v.const(base, 0)
+    if isinstance(exponent, Splat) and exponent.number >= 0:
+        return _known_power(v, base, int(exponent.number))
     result, square, left = one, base, exponent
     for _ in range(dtype.bits):
         odd = v.ne(v.and_(left, one), zero)
@@ -129,8 +130,19 @@ def _integer_power(v: VectorBuilder, dtype: DType, base: ir.Value, exponent: ir.
     minus = v.const(base, -1)
     sign = v.select(v.ne(v.and_(exponent, one), zero), minus, one)
     inverse = v.select(v.eq(base, one), one, v.select(v.eq(base, minus), sign, zero))
-    inverse = v.select(v.eq(base, zero), minus, inverse)
     return v.select(v.lt(exponent, zero), inverse, result)
+
+
+def _known_power(v: VectorBuilder, base: ir.Value, exponent: int) -> ir.Value:
+    result: ir.Value = v.const(base, 1)
+    square = base
+    while exponent:
+        if exponent & 1:
+            result = v.mul(result, square)
+        exponent >>= 1
+        if exponent:
+            square = v.mul(square, square)
+    return result
 
 
 @rule("remainder")
@@ -147,12 +159,10 @@ def _remainder(e: Expression, instruction: Instruction, indices: tuple[Index, ..
 @rule("compare")
 def _compare(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
     dtype = instruction.operands[0].array.dtype
-    if dtype.is_complex:
-        raise unsupported(instruction)
     attrs = instruction.attr(Compare)
     a, b = _operands(e, instruction, indices)
     return e.vector.compare(
-        attrs.direction, a, b, signed=dtype.is_signed, total=attrs.order == "TOTALORDER"
+        attrs.direction, a, b, signed=_is_signed(dtype), total=attrs.order == "TOTALORDER"
     )
 
 
@@ -182,8 +192,6 @@ def _is_finite(e: Expression, instruction: Instruction, indices: tuple[Index, ..
 @rule("convert")
 def _convert(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
     source, target = instruction.operands[0].array.dtype, instruction.array.dtype
-    if source.is_complex or target.is_complex:
-        raise unsupported(instruction)
     (a,) = _operands(e, instruction, indices)
     return e.vector.convert(a, source, target)
 
@@ -192,18 +200,45 @@ def _convert(e: Expression, instruction: Instruction, indices: tuple[Index, ...]
 def _bitcast_convert(
     e: Expression, instruction: Instruction, indices: tuple[Index, ...]
 ) -> ir.Value:
-    source, target = instruction.operands[0].array.dtype, instruction.array.dtype
-    if source.itemsize != target.itemsize or source.bits < 8 or target.bits < 8:
+    (operand,) = instruction.operands
+    source, target = operand.array.dtype, instruction.array.dtype
+    if min(source.bits, target.bits) < 8 or source.is_complex or target.is_complex:
         raise unsupported(instruction)
-    if source.is_complex or target.is_complex:
-        raise unsupported(instruction)
-    (a,) = _operands(e, instruction, indices)
     v = e.vector
-    raw = v.to_memory(a, source)
-    bits = v.float_bits(raw) if source in (DType.F32, DType.F64) else raw
-    if target in (DType.F32, DType.F64):
-        return v.bits_float(bits)
-    return v.from_memory(bits, target)
+    if source.itemsize == target.itemsize:
+        bits = _bits(e, operand, indices)
+    elif source.itemsize > target.itemsize:
+        *place, part = indices
+        bits = _part_of_bits(e, _bits(e, operand, tuple(place)), part, target)
+    else:
+        wide = ir.IntType(target.bits)
+        parts = (
+            v.int_to_int(_bits(e, operand, (*indices, Affine(n))), wide, signed=False)
+            for n in range(target.itemsize // source.itemsize)
+        )
+        shifted = [v.ir.shl(p, v.const(p, n * source.bits)) for n, p in enumerate(parts)]
+        bits = functools.reduce(v.or_, shifted)
+    return v.from_memory(v.bits_float(bits) if target in _WHOLE_FLOATS else bits, target)
+
+
+_WHOLE_FLOATS = (DType.F32, DType.F64)
+"""Floats that are floats in memory, not the integers of their bits."""
+
+
+def _bits(e: Expression, operand: Instruction, indices: tuple[Index, ...]) -> ir.Value:
+    """The bits of an operand as integers of its width."""
+    dtype = operand.array.dtype
+    raw = e.vector.to_memory(e.value(operand, indices), dtype)
+    return e.vector.float_bits(raw) if dtype in _WHOLE_FLOATS else raw
+
+
+def _part_of_bits(e: Expression, bits: ir.Value, part: Index, target: DType) -> ir.Value:
+    """The bits of `target`'s width at position `part`, counted from the lowest."""
+    v = e.vector
+    bits, place = e.alike(bits, e.index.position(part))
+    width = ir.IntType(bit_width(bits.type))
+    shift = v.int_to_int(v.ir.mul(place, v.const(place, target.bits)), width)
+    return v.int_to_int(v.ir.lshr(bits, shift), ir.IntType(target.bits))
 
 
 @rule("reduce-precision")
@@ -238,7 +273,7 @@ def _reduce_precision(
     return v.round_to(v.select(v.is_nan(a), a, result), dtype)
 
 
-@rule("copy", "optimization-barrier")
+@rule("copy", "opt-barrier")
 def _copy(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
     return e.value(instruction.operands[0], indices)
 

@@ -154,13 +154,14 @@ class Expression:
         builder = self.vector.ir
         if isinstance(position, Affine) and position.stride in (0, 1):
             pointer = builder.gep(leaf.pointer, [as_value(position.base)], source_etype=element)
+            raw: ir.Value
             if position.stride == 0:
                 raw = builder.load(pointer, typ=element, align=dtype.itemsize)
             else:
                 raw = self._load_lanes(pointer, element, dtype.itemsize)
             return self.vector.from_memory(raw, dtype)
         offsets = self.index.lane_values(position)
-        pointers = builder.gep(leaf.pointer, [offsets], source_etype=element)
+        pointers = self._pointers(leaf, offsets)
         raw = self._gather(pointers, element, dtype.itemsize)
         return self.vector.from_memory(raw, dtype)
 
@@ -214,7 +215,7 @@ class Expression:
             builder.call(function, [raw, pointer, align, self.mask])
             return
         offsets = self.index.lane_values(position)
-        pointers = builder.gep(leaf.pointer, [offsets], source_etype=element)
+        pointers = self._pointers(leaf, offsets)
         function = self._declare(
             f"llvm.masked.scatter.{_suffix(raw.type)}.v{self.lanes}p0",
             ir.VoidType(),
@@ -222,6 +223,14 @@ class Expression:
         )
         mask = self.vector.const(masks, 1) if self.mask is None else self.mask
         builder.call(function, [raw, pointers, align, mask])
+
+    def _pointers(self, leaf: Leaf, offsets: ir.Value) -> ir.Value:
+        """The address of one element per lane."""
+        element = memory_element(leaf.shape.dtype)
+        pointers = self.vector.ir.gep(leaf.pointer, [offsets], source_etype=element)
+        # llvmlite takes the result for one pointer, while LLVM gives one for each index.
+        pointers.type = ir.VectorType(leaf.pointer.type, self.lanes)
+        return pointers
 
     def _declare(self, name: str, result: ir.Type, parameters: Sequence[ir.Type]) -> ir.Function:
         module = self.vector.ir.module

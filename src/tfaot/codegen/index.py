@@ -55,7 +55,7 @@ class Sizes:
     """Run-time values of dimensions: `scale * batch + offset`.
 
     Args:
-        batch: the value of B in the function that is being emitted, None where nothing depends on B.
+        batch: the value of B in the function being emitted, None where nothing depends on B.
     """
 
     def __init__(self, batch: ir.Value | None) -> None:
@@ -258,9 +258,10 @@ class IndexBuilder:
 
     def split(self, index: Index, dims: Sequence[Dim]) -> list[Index]:
         """The position along each of `dims` of the row-major position `index`."""
-        if isinstance(index, Affine) and isinstance(index.base, int) and index.stride == 0:
-            if all(isinstance(d, int) for d in dims):
-                return self._split_constant(index.base, dims)
+        static = all(isinstance(d, int) for d in dims)
+        match index:
+            case Affine(base=int(position), stride=0) if static:
+                return self._split_constant(position, dims)
         wide = [i for i, d in enumerate(dims) if d != 1]
         result: list[Index] = [ZERO] * len(dims)
         weight: Dim = 1

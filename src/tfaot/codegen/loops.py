@@ -20,8 +20,8 @@ def for_range(
 
     A loop of one known iteration becomes straight-line code.
     """
-    if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
-        if start < stop <= start + step:
+    match start, stop, step:
+        case int(), int(), int() if start < stop <= start + step:
             yield start
             return
     with Loop(builder, start, stop, step, (), name) as loop:

@@ -186,10 +186,13 @@ def flat_from(instruction: Instruction, leaves: Mapping[int, object]) -> int:
             case _ if is_elementwise(node) or node.opcode in (
                 "convert",
                 "copy",
-                "optimization-barrier",
+                "opt-barrier",
             ):
                 for operand in node.operands:
-                    visit(operand, where if operand.array.rank else ())
+                    if operand.array.rank in (0, node.array.rank):
+                        visit(operand, where if operand.array.rank else ())
+                    else:
+                        need(rank - 1)
             case _:
                 need(rank - 1)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from tfaot.codegen.elementwise import BINARY
-from tfaot.codegen.expression import LANES, Expression
+from tfaot.codegen.expression import LANES, Expression, unsupported
 from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext, flat_from
 from tfaot.codegen.loops import Loop
@@ -54,7 +54,8 @@ def identity(opcode: str, dtype: DType) -> float:
         return 0 if low else 1
     if dtype.is_unsigned:
         return 0 if low else 2**dtype.bits - 1
-    return -(2 ** (dtype.bits - 1)) if low else 2 ** (dtype.bits - 1) - 1
+    reach: int = 1 << (dtype.bits - 1)
+    return -reach if low else reach - 1
 
 
 def emit_reduce(context: KernelContext) -> None:
@@ -68,6 +69,8 @@ class _ReduceEmitter:
         anchor = context.kernel.anchor
         assert anchor is not None
         self.anchor = anchor
+        if any(o.array.dtype.is_complex for o in anchor.operands):
+            raise unsupported(anchor)
         attrs = anchor.attr(Reduce)
         self.reducer = attrs.to_apply
         half = len(anchor.operands) // 2
@@ -211,7 +214,7 @@ class _ReduceEmitter:
         with builder.if_then(builder.icmp_signed(">", rest, as_value(0))):
             tail = at(Affine(full, 1), context.tail_mask(rest), values)
             inside = builder.block
-        merged = []
+        merged: list[ir.Value] = []
         for value, after in zip(values, tail, strict=True):
             phi = builder.phi(value.type)
             phi.add_incoming(value, before)
