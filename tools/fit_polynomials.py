@@ -160,6 +160,10 @@ def _series(term: Callable[[int], mp.mpf]) -> Function:
 
 LN2 = mp.log(2)
 
+# About 2.5, and such that erf is nearly a float32 number there: the constant term of a polynomial
+# around it is then hardly rounded.
+ERF_CENTER_F32 = to_format(mp.erfinv(to_format(mp.erf(mp.mpf("2.5")), 32)), 32)
+
 
 def fits() -> list[Fit]:
     """The polynomials of the library."""
@@ -183,7 +187,7 @@ def fits() -> list[Fit]:
     atanh_tail2 = _series(lambda j: mp.mpf(1) / (2 * j + 5))
     erf_small = _fix0(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1)
     erf_small_weight = _fix0(lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)))
-    split32, end32, center32 = mp.mpf("1.125"), mp.mpf("3.93"), mp.mpf("2.5")
+    split32, end32, center32 = mp.mpf("1.125"), mp.mpf(4), mp.mpf(ERF_CENTER_F32)
     return [
         Fit(
             "EXPM1_TAIL_F32",
@@ -257,13 +261,14 @@ def fits() -> list[Fit]:
         ),
         Fit(
             "ERF_LARGE_F32",
-            "erf(2.5 + t) on 1.125 <= 2.5 + t <= 3.93",
+            "erf(ERF_CENTER_F32 + t) on 1.125 <= ERF_CENTER_F32 + t <= 4",
             lambda t: mp.erf(center32 + t),
             split32 - center32,
             end32 - center32,
-            13,
+            14,
             32,
-            lambda t: 1 / mp.erf(center32 + t),
+            # Stricter toward the end, beyond which the result has to be 1 exactly.
+            lambda t: (1 + ((center32 + t) / end32) ** 24) / mp.erf(center32 + t),
         ),
         Fit(
             "ERF_SMALL_F64",
@@ -407,6 +412,8 @@ def render() -> str:
         lines.append(f"{fit.name}: Final = (")
         lines += [f'    float.fromhex("{c.hex()}"),' for c in coefficients]
         lines.append(")")
+    lines += ["", "# the centre of ERF_LARGE_F32"]
+    lines.append(f'ERF_CENTER_F32: Final = float.fromhex("{ERF_CENTER_F32.hex()}")')
     lines += ["", f"# 2 / pi, the first {TWO_OVER_PI_BITS} bits after the binary point"]
     with mp.workdps(500):
         digits = int(mp.floor(mp.ldexp(2 / mp.pi, TWO_OVER_PI_BITS)))

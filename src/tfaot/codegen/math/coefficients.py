@@ -97,23 +97,24 @@ ERF_SMALL_F32: Final = (
     float.fromhex("0x1.2685b00000000p-14"),
 )
 
-# erf(2.5 + t) on 1.125 <= 2.5 + t <= 3.93
-# weighted error 2^-24.6
+# erf(ERF_CENTER_F32 + t) on 1.125 <= ERF_CENTER_F32 + t <= 4
+# weighted error 2^-25.0
 ERF_LARGE_F32: Final = (
-    float.fromhex("0x1.ffcaaa0000000p-1"),
-    float.fromhex("0x1.1d81280000000p-9"),
-    float.fromhex("-0x1.64ecfe0000000p-8"),
-    float.fromhex("0x1.11a4ae0000000p-7"),
-    float.fromhex("-0x1.1a64940000000p-7"),
-    float.fromhex("0x1.909d900000000p-8"),
-    float.fromhex("-0x1.7093180000000p-9"),
-    float.fromhex("0x1.21fb340000000p-11"),
-    float.fromhex("0x1.25a2020000000p-12"),
-    float.fromhex("-0x1.14c3380000000p-12"),
-    float.fromhex("0x1.1097960000000p-14"),
-    float.fromhex("0x1.f20e9c0000000p-17"),
-    float.fromhex("-0x1.44c1140000000p-17"),
-    float.fromhex("0x1.0864160000000p-20"),
+    float.fromhex("0x1.ffcaa80000000p-1"),
+    float.fromhex("0x1.1d85f60000000p-9"),
+    float.fromhex("-0x1.64ebbc0000000p-8"),
+    float.fromhex("0x1.11a9300000000p-7"),
+    float.fromhex("-0x1.1a82a80000000p-7"),
+    float.fromhex("0x1.9098fe0000000p-8"),
+    float.fromhex("-0x1.6f52c60000000p-9"),
+    float.fromhex("0x1.2291b00000000p-11"),
+    float.fromhex("0x1.172b5a0000000p-12"),
+    float.fromhex("-0x1.160f8a0000000p-12"),
+    float.fromhex("0x1.3b939c0000000p-14"),
+    float.fromhex("0x1.032df00000000p-16"),
+    float.fromhex("-0x1.c381c80000000p-17"),
+    float.fromhex("0x1.d57e1a0000000p-21"),
+    float.fromhex("0x1.2630d20000000p-21"),
 )
 
 # erf(x) / x - 1 in z = x^2, |x| <= 1.25
@@ -274,6 +275,9 @@ CBRT_START: Final = (
     float.fromhex("-0x1.2e8c75947116bp-9"),
     float.fromhex("0x1.71a0a221d699fp-14"),
 )
+
+# the centre of ERF_LARGE_F32
+ERF_CENTER_F32: Final = float.fromhex("0x1.3fff920000000p+1")
 
 # 2 / pi, the first 1408 bits after the binary point
 TWO_OVER_PI_BITS: Final = 1408

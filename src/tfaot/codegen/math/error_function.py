@@ -11,7 +11,7 @@ from tfaot.codegen.math.registry import math_function
 from tfaot.codegen.vector import VectorBuilder, bit_width
 
 
-@math_function("erf", f32=(1.5, 1.5), f64=(1.5, 1.5))
+@math_function("erf", f32=(1.25, 1.5), f64=(1.25, 2.0))
 def erf(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """The error function."""
     return _erf_float32(b, x) if bit_width(x.type) == 32 else _erf_float64(b, x)
@@ -19,9 +19,9 @@ def erf(b: VectorBuilder, x: ir.Value) -> ir.Value:
 
 def _erf_float32(b: VectorBuilder, x: ir.Value) -> ir.Value:
     z = b.mul(x, x)
-    a = b.min(b.abs(x), b.const(x, 3.93))
+    a = b.min(b.abs(x), b.const(x, 4.0))
     small = b.fma(x, horner(b, z, c.ERF_SMALL_F32), x)
-    large = horner(b, b.sub(a, b.const(x, 2.5)), c.ERF_LARGE_F32)
+    large = horner(b, b.sub(a, b.const(x, c.ERF_CENTER_F32)), c.ERF_LARGE_F32)
     return b.select(b.lt(a, b.const(x, 1.125)), small, b.copysign(large, x))
 
 

@@ -126,7 +126,7 @@ def power_of_two(b: VectorBuilder, exponent: ir.Value, like: ir.Value) -> ir.Val
 
 @math_function("exponential", f32=(1.0, 1.5), f64=(1.0, 1.5))
 def exp(b: VectorBuilder, x: ir.Value) -> ir.Value:
-    """e^x, through gradual underflow and to infinity."""
+    """The function e^x, through gradual underflow and to infinity."""
     form = exp_format(x)
     x = b.clamp(b.const(x, form.lowest), x, b.const(x, form.highest))
     bits, r = reduce(b, x, 2 * form.bias)
@@ -161,20 +161,25 @@ def expm1_nonpositive(b: VectorBuilder, x: ir.Value) -> ir.Value:
     return b.fma(s, p, b.sub(s, b.const(x, 1.0)))
 
 
-@math_function("exponential-minus-one", f32=(1.0, 1.5), f64=(1.0, 1.5))
+@math_function("exponential-minus-one", f32=(1.5, 1.75), f64=(1.5, 1.75))
 def expm1(b: VectorBuilder, x: ir.Value) -> ir.Value:
-    """e^x - 1."""
+    """The function e^x - 1."""
     form = exp_format(x)
     bounded = b.clamp(b.const(x, form.saturated), x, b.const(x, form.highest))
     bits, r = reduce(b, bounded, form.bias, fine=False)
+    positive = b.gt(x, b.const(x, 0.0))
     if b.has_fma:
         k = b.sub(b.bits_float(bits), b.const(x, form.magic + form.bias))
-        positive = b.gt(x, b.const(x, 0.0))
         r = b.select(positive, b.fma(k, b.const(x, -form.ln2_rest), r), r)
-    p = expm1_reduced(b, r)
+    square = b.mul(r, r)
+    tail = horner(b, r, form.tail)
     # 2^k overflows before the result does.
     large = b.gt(x, b.const(x, form.large))
     bits = b.ir.add(bits, b.ir.sext(large, bits.type))
     s = power_of_two(b, bits, x)
-    y = b.fma(s, p, b.sub(s, b.const(x, 1.0)))
+    whole = b.sub(s, b.const(x, 1.0))
+    # Where k is positive, the rounding of p itself would be magnified.
+    above = b.fma(s, b.mul(square, tail), b.fma(s, r, whole))
+    below = b.fma(s, b.fma(square, tail, r), whole)
+    y = b.select(positive, above, below)
     return b.copysign(b.select(large, b.add(y, y), y), x)

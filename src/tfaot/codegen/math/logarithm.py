@@ -97,7 +97,7 @@ def log1p_reduced(
     return b.add(high, b.add(f, small))
 
 
-@math_function("log", f32=(1.0, 1.5), f64=(1.5, 1.5))
+@math_function("log", f32=(1.0, 1.0), f64=(1.0, 1.0))
 def log(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """The natural logarithm; -inf of zeros, NaN below."""
     form = log_format(x)
@@ -117,7 +117,7 @@ def _special(b: VectorBuilder, x: ir.Value, y: ir.Value, pole: ir.Value) -> ir.V
     return b.select(b.eq(x, pole), b.const(x, -math.inf), y)
 
 
-@math_function("log-plus-one", f32=(1.0, 1.5), f64=(1.5, 1.5))
+@math_function("log-plus-one", f32=(1.5, 1.5), f64=(1.0, 1.0))
 def log1p(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """log(1 + x)."""
     form = log_format(x)

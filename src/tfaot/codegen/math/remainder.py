@@ -71,10 +71,11 @@ def _reduce(
 ) -> ir.Value:
     """The remainder of a by divisor * 2^shift; head + tail is the divisor, halves of its bits."""
     # The power may be out of range where its product with the divisor is not.
-    first = b.min(shift, b.const(shift, 1000))
-    powers = [_power(b, first), _power(b, b.ir.sub(shift, first))]
-    for power in powers:
+    for _ in range(3):
+        part = b.min(shift, b.const(shift, 1000))
+        power = _power(b, part)
         divisor, head, tail = (b.mul(v, power) for v in (divisor, head, tail))
+        shift = b.ir.sub(shift, part)
     quotient = b.trunc(b.div(a, divisor))
     # Both products and both differences are exact.
     rest = b.sub(b.sub(a, b.mul(quotient, head)), b.mul(quotient, tail))

@@ -14,7 +14,7 @@ from tfaot.codegen.math.registry import math_function
 from tfaot.codegen.vector import VectorBuilder, bit_width
 
 
-@math_function("logistic", f32=(1.5, 2.0), f64=(1.5, 2.0))
+@math_function("logistic", f32=(1.5, 2.25), f64=(1.5, 2.25))
 def logistic(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """1 / (1 + e^-x), through gradual underflow."""
     form = exp_format(x)
@@ -26,19 +26,18 @@ def logistic(b: VectorBuilder, x: ir.Value) -> ir.Value:
     p = b.neg(expm1_reduced(b, r, scale=-1))
     s = power_of_two(b, bits, x)
     unit = b.const(x, 2.0**-guard)
-    whole = b.add(s, unit)
-    denominator = b.fma(s, p, whole)
+    denominator = b.fma(s, p, b.add(s, unit))
     quotient = b.div(unit, denominator)
     if not b.has_fma:
         return quotient
     # The rounding errors of denominator and quotient, which FMA tells exactly, make half the error.
-    lost = b.fma(s, p, b.sub(whole, denominator))
+    lost = b.fma(s, p, b.add(b.sub(s, denominator), unit))
     negated = b.neg(quotient)
     residual = b.fma(negated, lost, b.fma(negated, denominator, unit))
     return b.fma(residual, b.mul(quotient, b.const(x, 2.0**guard)), quotient)
 
 
-@math_function("tanh", f32=(1.5, 2.0), f64=(1.5, 2.0))
+@math_function("tanh", f32=(1.5, 1.5), f64=(1.5, 1.75))
 def tanh(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """An odd polynomial near 0, 1 - 2e / (1 + e) with e = exp(-2|x|) beyond."""
     form = exp_format(x)
@@ -50,8 +49,8 @@ def tanh(b: VectorBuilder, x: ir.Value) -> ir.Value:
     half = b.mul(s, b.const(x, 0.5))
     one = b.const(x, 1.0)
     quotient = b.div(b.fma(s, p, half), b.fma(s, p, b.add(half, one)))
-    large = b.copysign(b.fma(quotient, b.const(x, -2.0), one), x)
+    large = b.fma(quotient, b.const(x, -2.0), one)
     z = b.mul(x, x)
     tail = c.TANH_TAIL_F32 if bit_width(x.type) == 32 else c.TANH_TAIL_F64
-    small = b.fma(x, b.mul(z, horner(b, z, tail)), x)
-    return b.select(b.lt(y, b.const(x, -0.625)), large, small)
+    small = b.fma(y, b.mul(z, horner(b, z, tail)), y)
+    return b.copysign(b.select(b.lt(y, b.const(x, -0.625)), large, small), x)
