@@ -358,7 +358,8 @@ class _ModuleEmitter:
                 builder.ret(ir.Constant(I32, status))
 
         leave_if(builder.icmp_signed("<", batch, zero), NEGATIVE_BATCH)
-        leave_if(builder.icmp_signed("==", batch, zero), OK)
+        if not self.needs_run_without_rows:
+            leave_if(builder.icmp_signed("==", batch, zero), OK)
         null = ir.Constant(POINTER, None)
         specs = [*self.signature.inputs, *self.signature.outputs]
         needed = [a for a, s in zip(arrays, specs, strict=True) if 0 not in s.dims]
@@ -384,6 +385,9 @@ class _ModuleEmitter:
         whole = builder.udiv(batch, as_value(tile))
         some = builder.icmp_unsigned("!=", builder.urem(batch, as_value(tile)), as_value(0))
         count = builder.add(whole, builder.zext(some, I64))
+        if self.needs_run_without_rows:
+            none = builder.icmp_signed("==", count, as_value(0))
+            count = builder.select(none, as_value(1), count)
         base, extra = builder.udiv(batch, count), builder.urem(batch, count)
         with Loop(builder, 0, count, 1, [as_value(0)], "tile") as loop:
             (first,) = loop.carried
@@ -391,6 +395,24 @@ class _ModuleEmitter:
             rows = builder.add(base, taller)
             builder.call(body.function, [*arrays, workspace, first, rows, batch])
             loop.update([builder.add(first, rows)])
+
+    @property
+    def needs_run_without_rows(self) -> bool:
+        """Whether a call with n = 0 has outputs to write: sums over no rows, or other fixed sizes.
+
+        Not where a size that the kernels work with (B - 1) is none at all for n = 0.
+        """
+        shapes = [spec.shape for spec in self.signature.outputs]
+        if all(any(dim_at(d, 0) <= 0 for d in shape.dims) for shape in shapes):
+            return False
+        computations = [v.schedule.computation for v in self.variants]
+        return all(
+            dim_at(d, 0) >= 0
+            for computation in computations
+            for instruction in computation.instructions
+            if isinstance(instruction.shape, Shape)
+            for d in instruction.shape.dims
+        )
 
     # Static batch sizes
 
