@@ -3,8 +3,8 @@
 Input: a model (path or Python object) and `CompileOptions`. Output: the `Artifact` on disk.
 Stages, in the order in which they run:
 
-1. frontend: load and freeze the model, lower it through XLA at two batch sizes;
-2. symbolic batch: compare the two lowerings, one module with sizes affine in the batch size B
+1. frontend: load and freeze the model, lower it through XLA at three batch sizes;
+2. symbolic batch: compare the lowerings, one module with sizes affine in the batch size B
    (or, where there is no such form, one module per static batch size);
 3. passes: canonical form, folding, batch-parallel analysis;
 4. schedule: kernels, tile of rows, workspace;
@@ -27,6 +27,7 @@ from tfaot.artifact import Artifact, check_output_dir, write_artifact
 from tfaot.codegen.module import SLACK, GeneratedModule, Variant, generate
 from tfaot.codegen.target import Emitted, Target, emit, resolve_target
 from tfaot.errors import UnsupportedError, UsageError
+from tfaot.frontend.interface import PROBES
 from tfaot.ir.module import Module
 from tfaot.ir.printer import print_module
 from tfaot.ir.proto import read_module
@@ -36,7 +37,7 @@ from tfaot.packaging.header import header_text
 from tfaot.packaging.info import info_ir, set_code_bytes
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.pipeline import default_passes, run_passes
-from tfaot.schedule.fusion import schedule
+from tfaot.schedule.control import schedule
 from tfaot.schedule.tiling import rows_per_tile
 from tfaot.signature import Signature
 from tfaot.symbolic.errors import NotSymbolicError
@@ -46,10 +47,6 @@ if TYPE_CHECKING:
     from tfaot.frontend.session import LoadedModel
 
 Progress = Callable[[str, str], None]
-
-PROBES = (31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79)
-"""Batch sizes for the two lowerings: primes, of which the first two foreign to the model serve."""
-
 
 @dataclass(frozen=True)
 class Lowered:
@@ -171,13 +168,12 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
         progress("lower", "")
         return Lowered((read_module(loaded.lower(None)),), (None,))
     modules = []
-    probes = _probes(loaded.signature)
-    for batch in probes:
+    for batch in PROBES:
         progress("lower", f"batch {batch}")
         modules.append(read_module(loaded.lower(batch)))
     progress("symbolic", "")
     try:
-        return Lowered((merge(modules, probes),), (None,))
+        return Lowered((merge(modules, PROBES),), (None,))
     except NotSymbolicError as error:
         reason = str(error)
     if not batch_sizes:
@@ -190,14 +186,6 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
         progress("lower", f"batch {batch}")
         static.append(read_module(loaded.lower(batch)))
     return Lowered(tuple(static), tuple(batch_sizes), reason)
-
-
-def _probes(signature: Signature) -> tuple[int, int]:
-    sizes = {
-        d for s in (*signature.inputs, *signature.outputs) for d in s.dims if isinstance(d, int)
-    }
-    first, second, *_ = [p for p in PROBES if all(d == 0 or d % p for d in sizes)]
-    return first, second
 
 
 def build(

@@ -81,39 +81,3 @@ def _dynamic_slice(e: Expression, instruction: Instruction, indices: tuple[Index
         start = start_index(e, e.value(starts[d], ()), signed=signed, limit=limit)
         source.append(e.index.sum(start, index))
     return e.value(operand, source)
-
-
-@rule("dynamic-update-slice")
-def _dynamic_update_slice(
-    e: Expression, instruction: Instruction, indices: tuple[Index, ...]
-) -> ir.Value:
-    from tfaot.codegen.movement import within
-
-    operand, update, *starts = instruction.operands
-    inside: ir.Value | None = None
-    source: list[Index] = []
-    v = e.vector
-    for d, index in enumerate(indices):
-        size = update.array.dims[d]
-        if size == 0:
-            return e.value(operand, indices)
-        if size == operand.array.dims[d]:
-            source.append(index)
-            continue
-        limit = operand.array.dims[d] - size
-        signed = starts[d].array.dtype.is_signed
-        start = start_index(e, e.value(starts[d], ()), signed=signed, limit=limit)
-        assert isinstance(start, Affine)
-        back = Affine(v.ir.sub(as_value(0), as_value(start.base)))
-        place, here = within(e, e.index.sum(index, back), size)
-        if inside is None:
-            inside = here
-        else:
-            inside, here = e.alike(inside, here)
-            inside = v.and_(inside, here)
-        source.append(place)
-    value = e.value(update, source)
-    if inside is None:
-        return value
-    inside, value, old = e.alike(inside, value, e.value(operand, indices))
-    return v.select(inside, value, old)

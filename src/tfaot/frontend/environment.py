@@ -15,6 +15,10 @@ DISABLED_PASSES = (
     "cpu-multi-output-fusion",
     "cpu-parallel-task-assigner",
     "constant_folding",
+    # Splits long reductions by size, which differs between the probed batch sizes.
+    "tree_reduction_rewriter",
+    # Splits cumulative sums into many windows; one reduce-window is recognised as such.
+    "reduce-window-rewriter",
 )
 """XLA's backend passes: fusion is our own; folding would hide what depends on the batch size."""
 

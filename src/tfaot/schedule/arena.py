@@ -10,10 +10,11 @@ are polynomials in it; values then share whole slots.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfaot.ir.module import Instruction
+from tfaot.ir.shapes import Shape
+from tfaot.schedule.control import carried_elements
 from tfaot.schedule.fusion import Kernel, Schedule, storage_of
 from tfaot.schedule.scratch import scratch_bytes
 from tfaot.schedule.sizes import ALIGNMENT, NOTHING, Bytes, round_up
@@ -44,7 +45,26 @@ class Arena:
     size: Bytes
 
 
-Scratch = Callable[[Kernel], Bytes]
+@dataclass(frozen=True)
+class ControlLayout:
+    """The scratch of a `while` or `conditional`.
+
+    Attributes:
+        flag: offset of the loop condition's value.
+        state: per changing element of the state, or result of the branches: the offset of its
+            buffer where the kernel has no result for it, else None.
+        other: per changing element, the offset of its second buffer, None where updated in place.
+        called: the arenas of the called schedules, all at `base`.
+        base: their offset.
+        size: all of it.
+    """
+
+    flag: Bytes
+    state: tuple[Bytes | None, ...]
+    other: tuple[Bytes | None, ...]
+    called: tuple[Arena, ...]
+    base: Bytes
+    size: Bytes
 
 
 def byte_size(instruction: Instruction) -> Bytes:
@@ -58,7 +78,49 @@ def stored_results(kernel: Kernel) -> list[Instruction]:
     return [r for r in kernel.results if r is not None]
 
 
-def lifetimes(schedule: Schedule, scratch: Scratch = scratch_bytes) -> list[Buffer]:
+def kernel_scratch(kernel: Kernel, rows: int | None) -> Bytes:
+    """Bytes that a kernel needs for itself while it runs."""
+    if kernel.called:
+        return control_layout(kernel, rows).size
+    return scratch_bytes(kernel)
+
+
+def control_layout(kernel: Kernel, rows: int | None) -> ControlLayout:
+    """Lay out the scratch of a kernel that runs other schedules."""
+    total = Bytes.constant(ALIGNMENT)
+
+    def take(shape: Shape) -> Bytes:
+        nonlocal total
+        offset = total
+        size = Bytes.of(shape.dims, shape.dtype.itemsize)
+        total = total + (size.aligned() if rows is None else _fixed(size, rows))
+        return offset
+
+    outputs = kernel.called[-1].outputs
+    if kernel.root.opcode == "while":
+        numbers = carried_elements(kernel.root)
+    else:
+        numbers = tuple(range(len(outputs)))
+    state: list[Bytes | None] = []
+    other: list[Bytes | None] = []
+    in_place = {id(k.root) for k in kernel.called[-1].kernels if k.in_place}
+    for number, output in zip(numbers, outputs, strict=True):
+        state.append(take(output.array) if kernel.results[number] is None else None)
+        twice = kernel.root.opcode == "while" and id(output) not in in_place
+        other.append(take(output.array) if twice else None)
+    arenas = tuple(plan_arena(s, rows) for s in kernel.called)
+    base = total
+    largest = NOTHING
+    for arena in arenas:
+        largest = largest.bound(arena.size.aligned())
+    return ControlLayout(NOTHING, tuple(state), tuple(other), arenas, base, base + largest)
+
+
+def _fixed(size: Bytes, rows: int) -> Bytes:
+    return Bytes.trimmed([round_up(size.at(rows))])
+
+
+def lifetimes(schedule: Schedule, rows: int | None) -> list[Buffer]:
     """What needs workspace: results of kernels that are no outputs, and scratch."""
     outputs = {id(o) for o in schedule.outputs}
     last: dict[int, int] = {}
@@ -71,21 +133,20 @@ def lifetimes(schedule: Schedule, scratch: Scratch = scratch_bytes) -> list[Buff
             if id(result) not in outputs:
                 end = last.get(id(result), position)
                 found.append(Buffer(id(result), byte_size(result), position, end))
-        own = scratch(kernel)
+        own = kernel_scratch(kernel, rows)
         if own != NOTHING:
             found.append(Buffer(id(kernel), own, position, position))
     return found
 
 
-def plan_arena(schedule: Schedule, rows: int | None, scratch: Scratch = scratch_bytes) -> Arena:
+def plan_arena(schedule: Schedule, rows: int | None) -> Arena:
     """Place all values.
 
     Args:
         schedule: the kernels in order.
         rows: the largest B for which the kernels are called; None for any.
-        scratch: bytes of scratch of a kernel.
     """
-    buffers = lifetimes(schedule, scratch)
+    buffers = lifetimes(schedule, rows)
     if rows is None and not all(b.size.is_constant for b in buffers):
         return _slots(buffers)
     return _first_fit([(b, round_up(b.size.at(rows or 0))) for b in buffers])
@@ -146,7 +207,9 @@ __all__ = [
     "ALIGNMENT",
     "Arena",
     "Buffer",
+    "ControlLayout",
     "byte_size",
+    "control_layout",
     "lifetimes",
     "plan_arena",
     "stored_results",

@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tfaot.errors import UnsupportedError
 from tfaot.ir.attributes import Broadcast, GetTupleElement
 from tfaot.ir.module import Computation, Instruction, make_computation, unique_names, users
-from tfaot.ir.shapes import Dim, Shape, TupleShape, product
+from tfaot.ir.shapes import BatchDim, Dim, Shape, TupleShape, product
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ ANCHORS: dict[str, AnchorTraits] = {
 }
 """Opcodes that a kernel is built around."""
 
-SEGMENTED = frozenset({"concatenate", "pad"})
+SEGMENTED = frozenset({"concatenate", "pad", "dynamic-update-slice"})
 """Opcodes whose result is written piece by piece, so that they are kernels of their own."""
 
 DATA_MOVEMENT = frozenset(
@@ -68,16 +69,16 @@ DATA_MOVEMENT = frozenset(
         "copy",
         "constant",
         "get-dimension-size",
-        "optimization-barrier",
+        "opt-barrier",
     }
 )
 """Opcodes cheap enough to be evaluated again by every kernel that needs them."""
 
 _NOT_ELEMENTWISE = (
-    DATA_MOVEMENT - {"convert", "copy", "optimization-barrier"}
+    DATA_MOVEMENT - {"convert", "copy", "opt-barrier"}
     | SEGMENTED
     | frozenset(ANCHORS)
-    | {"gather", "dynamic-slice", "dynamic-update-slice"}
+    | {"gather", "dynamic-slice"}
     | {"parameter", "get-tuple-element", "tuple"}
 )
 
@@ -93,6 +94,9 @@ class Kernel:
         anchor: the dot or reduction that the kernel is built around, None for a plain loop.
         members: all instructions evaluated in it, operands first.
         leaves: the stored arrays that it reads.
+        in_place: whether the result takes the place of the root's first operand, which is then no
+            leaf: only what changes is written.
+        called: the schedules of the computations that a `while` or `conditional` calls.
     """
 
     root: Instruction
@@ -100,6 +104,8 @@ class Kernel:
     anchor: Instruction | None
     members: tuple[Instruction, ...]
     leaves: tuple[Instruction, ...]
+    in_place: bool = False
+    called: tuple[Schedule, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -129,9 +135,27 @@ def storage_of(instruction: Instruction) -> Instruction:
     return instruction
 
 
+CONTROL = frozenset({"while", "conditional"})
+"""Anchors that run other schedules; all their operands lie in memory, scalars too."""
+
+
 def stored_operands(anchor: Instruction) -> tuple[Instruction, ...]:
-    """The operands of an anchor that lie in memory: its arrays."""
-    return tuple(o for o in anchor.operands if not _is_scalar(o))
+    """The operands of an anchor that lie in memory: its arrays, or elements of its tuples."""
+    if anchor.opcode not in CONTROL:
+        return tuple(o for o in anchor.operands if not _is_scalar(o))
+    return tuple(e for o in anchor.operands for e in tuple_elements(o))
+
+
+def tuple_elements(value: Instruction) -> tuple[Instruction, ...]:
+    """The elements of a `tuple`, or the array itself."""
+    if isinstance(value.shape, Shape):
+        return (value,)
+    if value.opcode != "tuple" or any(isinstance(e, TupleShape) for e in value.shape.elements):
+        raise UnsupportedError(
+            f"a nested tuple is passed on by '{value.opcode}' {value.shape} "
+            f"in layer '{value.metadata.op_name or 'unknown'}': it has no code generation"
+        )
+    return value.operands
 
 
 def _is_scalar(instruction: Instruction) -> bool:
@@ -143,8 +167,8 @@ def is_elementwise(instruction: Instruction) -> bool:
     return instruction.opcode not in _NOT_ELEMENTWISE
 
 
-def schedule(computation: Computation) -> Schedule:
-    """Group the instructions of `computation` into kernels."""
+def group(computation: Computation) -> Schedule:
+    """Group the instructions of `computation` into kernels (see `schedule.control` for loops)."""
     computation = _copy_shared_outputs(computation)
     return _Fuser(computation).run()
 
@@ -155,6 +179,25 @@ def outputs_of(computation: Computation) -> tuple[Instruction, ...]:
     return root.operands if root.opcode == "tuple" else (root,)
 
 
+def is_given(stored: Instruction) -> bool:
+    """Whether a stored value exists before the computation runs."""
+    if stored.opcode == "get-tuple-element":
+        return stored.operands[0].opcode == "parameter"
+    return stored.opcode in ("parameter", "constant")
+
+
+def _is_strided_state(stored: Instruction) -> bool:
+    """Whether this is a loop's or branch's result whose batch axis is not its first dimension.
+
+    As an output it may be one tile of a larger array, which only kernels know how to write.
+    """
+    if stored.opcode != "get-tuple-element" and stored.opcode not in CONTROL:
+        return False
+    if stored.opcode == "get-tuple-element" and stored.operands[0].opcode not in CONTROL:
+        return False
+    return any(isinstance(d, BatchDim) for d in stored.array.dims[1:])
+
+
 def _copy_shared_outputs(computation: Computation) -> Computation:
     """Give every output an array of its own, by copies of parameters, constants and duplicates."""
     outputs = outputs_of(computation)
@@ -162,7 +205,7 @@ def _copy_shared_outputs(computation: Computation) -> Computation:
     fresh: list[Instruction] = []
     for number, output in enumerate(outputs):
         stored = storage_of(output)
-        if stored.opcode in ("parameter", "constant") or id(stored) in taken:
+        if is_given(stored) or id(stored) in taken or _is_strided_state(stored):
             output = Instruction(f"output_copy.{number}", "copy", output.shape, (output,))
             stored = output
         taken.add(id(stored))
@@ -299,6 +342,10 @@ def _with_leaves(
             if id(stored) in inside:
                 continue
             traits = ANCHORS.get(member.opcode)
+            if member.opcode in CONTROL:
+                for element in tuple_elements(operand):
+                    leaves[id(storage_of(element))] = storage_of(element)
+                continue
             if traits and traits.stores_operands and not _is_scalar(operand):
                 stored = storage_of(operand)
             if isinstance(stored.shape, Shape) and not _is_immediate(stored):

@@ -1,22 +1,48 @@
 """How many rows run at once where rows are independent.
 
-A tile's activations should stay in the second-level cache, next to the weights that stream through
-it; taller tiles read the weights less often. Half a megabyte suits caches of 1 MB and more, and is
-what the workspace then costs per thread at most (plus one row, where a single row is larger).
+A taller tile reads the weights less often, a shorter one keeps its activations closer and costs
+each thread less workspace. Weights that stay in the second-level cache anyway need no tall tiles:
+64 KB of activations then do. Larger weights stream from further away, and half a megabyte of
+activations, which still leaves room in the second-level cache, makes that stream a few percent of
+the work.
 """
 
 from __future__ import annotations
 
+from tfaot.ir.attributes import Constant
 from tfaot.schedule.arena import plan_arena
 from tfaot.schedule.fusion import Schedule
 
-ARENA_BYTES = 512 * 1024
+SMALL_WEIGHTS = 256 * 1024
+SMALL_ARENA = 64 * 1024
+LARGE_ARENA = 512 * 1024
 MOST_ROWS = 1024
+FEWEST_ROWS = 32
+"""Rows below which the small arena isn't worth it."""
 
 
 def rows_per_tile(schedule: Schedule) -> int:
-    """The largest power of two of rows, up to `MOST_ROWS`, whose arena fits `ARENA_BYTES`."""
+    """The largest power of two of rows whose arena fits the budget; 1 where none does."""
+    if weight_bytes(schedule) <= SMALL_WEIGHTS:
+        rows = _rows_within(schedule, SMALL_ARENA)
+        if rows >= FEWEST_ROWS:
+            return rows
+    return _rows_within(schedule, LARGE_ARENA)
+
+
+def _rows_within(schedule: Schedule, budget: int) -> int:
     rows = MOST_ROWS
-    while rows > 1 and plan_arena(schedule, rows).size.at(rows) > ARENA_BYTES:
+    while rows > 1 and plan_arena(schedule, rows).size.at(rows) > budget:
         rows //= 2
     return rows
+
+
+def weight_bytes(schedule: Schedule) -> int:
+    """Bytes of the constants that kernels read."""
+    constants = {
+        id(leaf): leaf.attr(Constant).value.nbytes
+        for kernel in schedule.kernels
+        for leaf in kernel.leaves
+        if leaf.opcode == "constant"
+    }
+    return sum(constants.values())

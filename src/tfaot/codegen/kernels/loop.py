@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from tfaot.codegen.index import Index
+from tfaot.codegen.gather import start_index
+from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext, flat_from
 from tfaot.ir.attributes import Concatenate, Pad
 from tfaot.ir.module import Instruction
@@ -18,22 +19,10 @@ def emit_loop(context: KernelContext) -> None:
             _emit_concatenate(context)
         case "pad":
             _emit_pad(context)
+        case "dynamic-update-slice":
+            _emit_update(context)
         case _:
             _emit_elements(context, context.kernel.root)
-
-
-def _emit_elements(context: KernelContext, root: Instruction) -> None:
-    (result,) = context.results
-    assert result is not None
-
-    def element(indices: tuple[Index, ...], mask: ir.Value | None) -> None:
-        e = context.expression(mask)
-        e.store(result, indices, e.value(root, indices))
-
-    split = flat_from(root, context.leaves)
-    if result.pitch is not None:
-        split = max(split, root.array.rank - 1)
-    context.elements(root.array.dims, split, element)
 
 
 def _emit_concatenate(context: KernelContext) -> None:
@@ -73,6 +62,58 @@ def _emit_pad(context: KernelContext) -> None:
     if any(isinstance(d, int) and d <= 0 for d in dims):
         return
     _emit_piece(context, operand, tuple(dims), sources, places)
+
+
+def _emit_update(context: KernelContext) -> None:
+    """The operand, unless it lies there already, then the update over it."""
+    root = context.kernel.root
+    operand, update, *starts = root.operands
+    (result,) = context.results
+    assert result is not None
+    if not context.kernel.in_place:
+        _emit_elements(context, operand)
+    e = context.expression()
+    offsets: list[ir.Value | int] = []
+    for d, start in enumerate(starts):
+        limit = operand.array.dims[d] - update.array.dims[d]
+        if limit == 0:
+            offsets.append(0)
+            continue
+        signed = start.array.dtype.is_signed
+        place = start_index(e, e.value(start, ()), signed=signed, limit=limit)
+        assert isinstance(place, Affine), "start indices are scalars"
+        offsets.append(as_value(place.base))
+
+    def element(indices: tuple[Index, ...], mask: ir.Value | None) -> None:
+        inner = context.expression(mask)
+        target = tuple(
+            i if isinstance(o, int) else inner.index.shift(i, o)
+            for i, o in zip(indices, offsets, strict=True)
+        )
+        inner.store(result, target, inner.value(update, indices))
+
+    rank = update.array.rank
+    split = flat_from(update, context.leaves)
+    for d in range(rank):
+        if update.array.dims[d] != operand.array.dims[d]:
+            split = max(split, min(d + 1, rank - 1))
+    if result.pitch is not None:
+        split = max(split, rank - 1)
+    context.elements(update.array.dims, min(split, rank), element)
+
+
+def _emit_elements(context: KernelContext, operand: Instruction) -> None:
+    (result,) = context.results
+    assert result is not None
+
+    def element(indices: tuple[Index, ...], mask: ir.Value | None) -> None:
+        e = context.expression(mask)
+        e.store(result, indices, e.value(operand, indices))
+
+    split = flat_from(operand, context.leaves)
+    if result.pitch is not None:
+        split = max(split, operand.array.rank - 1)
+    context.elements(operand.array.dims, split, element)
 
 
 def _kept_range(size: Dim, low: Dim, high: Dim, step: int, out: Dim) -> tuple[int, Dim]:
