@@ -34,6 +34,12 @@ def tool() -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
+def models() -> dict[str, Model]:
+    """The models by name."""
+    return MODELS
+
+
+@pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """Every model, compiled into one folder."""
     folder = tmp_path_factory.mktemp("models")
