@@ -20,21 +20,6 @@ def element_of_tuple(node: Instruction) -> Instruction | None:
     return x.operands[node.attr(GetTupleElement).index] if x.opcode == "tuple" else None
 
 
-@rule("tuple")
-def tuple_of_elements(node: Instruction) -> Instruction | None:
-    """A tuple of all elements of another, in order, is that other."""
-    if not node.operands or node.operands[0].opcode != "get-tuple-element":
-        return None
-    source = node.operands[0].operands[0]
-    whole = all(
-        x.opcode == "get-tuple-element"
-        and x.operands[0] is source
-        and x.attr(GetTupleElement).index == index
-        for index, x in enumerate(node.operands)
-    )
-    return source if whole and source.shape == node.shape else None
-
-
 @rule("call", "fusion")
 def inline_call(node: Instruction) -> Instruction | None:
     """A call is the callee's instructions on the caller's operands."""
