@@ -117,7 +117,7 @@ def test_an_op_that_xla_lacks_is_named_with_its_layer(fails, save, tf):
 
 
 def test_an_op_that_code_generation_lacks_is_named_with_its_layer(fails, save, tf, monkeypatch):
-    from tfaot.codegen.registry import RULES
+    from tfaot.codegen.expression import RULES
 
     monkeypatch.delitem(RULES, "tanh")
 
