@@ -27,8 +27,9 @@ _LARGE = 4096
 
 
 def pack_panels(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The elements of a [K, N] matrix in panel order, flat."""
-    columns = matrix.shape[1]
+    """The elements of a [K, N] matrix in panel order, flat; leading dimensions count as one."""
+    columns = matrix.shape[-1]
+    matrix = matrix.reshape(-1, columns)
     panels = [matrix[:, n : n + PANEL].reshape(-1) for n in range(0, columns, PANEL)]
     return np.concatenate(panels) if panels else matrix.reshape(-1)
 
