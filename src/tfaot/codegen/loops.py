@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -91,3 +91,42 @@ class Loop:
         for phi, value in zip(self._carried, self._next, strict=True):
             phi.add_incoming(value, latch)
         builder.position_at_end(self._exit)
+
+
+def while_loop(
+    builder: ir.IRBuilder,
+    initial: Sequence[ir.Value],
+    condition: Callable[[Sequence[ir.Value]], ir.Value],
+    body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
+    name: str = "while",
+) -> Sequence[ir.Value]:
+    """Emit `while condition(values): values = body(values)`.
+
+    Args:
+        builder: where code goes.
+        initial: the carried values at first.
+        condition: emits whether to go on (i1); it may open blocks.
+        body: emits one iteration and gives the next values.
+        name: of the blocks.
+
+    Returns:
+        The values for which `condition` does not hold.
+    """
+    entry = builder.block
+    head = builder.append_basic_block(f"{name}.head")
+    inside = builder.append_basic_block(f"{name}.body")
+    after = builder.append_basic_block(f"{name}.exit")
+    builder.branch(head)
+    builder.position_at_end(head)
+    carried = [builder.phi(v.type) for v in initial]
+    for phi, value in zip(carried, initial, strict=True):
+        phi.add_incoming(value, entry)
+    builder.cbranch(condition(carried), inside, after)
+    builder.position_at_end(inside)
+    following = body(carried)
+    latch = builder.block
+    builder.branch(head)
+    for phi, value in zip(carried, following, strict=True):
+        phi.add_incoming(value, latch)
+    builder.position_at_end(after)
+    return carried

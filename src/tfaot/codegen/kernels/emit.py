@@ -9,6 +9,9 @@ from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.dot import emit_dot
 from tfaot.codegen.kernels.loop import emit_loop
 from tfaot.codegen.kernels.reduce import emit_reduce
+from tfaot.codegen.kernels.scatter import emit_scatter
+from tfaot.codegen.kernels.sort import emit_sort
+from tfaot.codegen.kernels.topk import emit_custom_call
 
 RULE_FAMILIES = (elementwise, gather, movement)
 """The files whose import registers the rules of expressions."""
@@ -17,6 +20,9 @@ EMITTERS: dict[str, Callable[[KernelContext], None]] = {
     "loop": emit_loop,
     "reduce": emit_reduce,
     "dot": emit_dot,
+    "scatter": emit_scatter,
+    "sort": emit_sort,
+    "custom-call": emit_custom_call,
 }
 
 
