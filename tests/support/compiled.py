@@ -104,7 +104,7 @@ class CompiledModule:
         return int(kind(self.loaded.address(symbol))(batch))
 
     def __call__(self, inputs: Sequence[Array], batch: int | None = None) -> list[Array]:
-        """Run on `inputs`; `batch` is found from their shapes where None (1 if none depends on it)."""
+        """Run on `inputs`; without `batch` it is what their shapes imply, else 1."""
         if batch is None:
             found = infer_batch(self.module, inputs)
             batch = 1 if found is None else found
@@ -114,8 +114,7 @@ class CompiledModule:
         ]
         shapes = [o.array.at(batch) for o in self.module.outputs]
         results = [
-            GuardedBuffer(int(np.prod(s.dims)) * s.dtype.itemsize, s.dtype.itemsize)
-            for s in shapes
+            GuardedBuffer(int(np.prod(s.dims)) * s.dtype.itemsize, s.dtype.itemsize) for s in shapes
         ]
         workspace = GuardedBuffer(self.workspace_bytes(batch))
         buffers = [*sources, *results, workspace]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,7 +78,7 @@ def _check_accumulation(
     magnitudes = [np.abs(x) for x in inputs]
     scale = evaluate(module, magnitudes, batch=batch, float64=True)[number]
     terms = max((int(np.prod(x.shape)) for x in inputs), default=1)
-    least = float(np.finfo(dtype.numpy).smallest_subnormal) if dtype is not DType.BF16 else 2.0**-133
+    least = float(ml_dtypes.finfo(dtype.numpy).smallest_subnormal)
     bound = min(terms, 256) * (_EPSILON[dtype] * scale + least)
     error = np.abs(found.astype(np.float64) - wide)
     over = np.isfinite(wide.astype(dtype.numpy).astype(np.float64)) & ~(error <= bound)

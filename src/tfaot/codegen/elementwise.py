@@ -13,9 +13,9 @@ from llvmlite import ir
 
 from tfaot.codegen.expression import Expression, rule, unsupported
 from tfaot.codegen.index import Affine, Index
-from tfaot.codegen.math import MATH
+from tfaot.codegen.math import MATH, expm1_nonpositive
 from tfaot.codegen.vector import Splat, VectorBuilder, bit_width
-from tfaot.ir.attributes import Call, Compare, ReducePrecision
+from tfaot.ir.attributes import Call, Compare, Constant, ReducePrecision
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
 
@@ -170,8 +170,45 @@ def _compare(e: Expression, instruction: Instruction, indices: tuple[Index, ...]
 def _select(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
     predicate, on_true, on_false = instruction.operands
     chosen = e.value(predicate, () if predicate.array.rank == 0 else indices)
-    condition, a, b = e.alike(chosen, e.value(on_true, indices), e.value(on_false, indices))
+    otherwise = _where_not_positive(e, predicate, on_false, indices)
+    if otherwise is None:
+        otherwise = e.value(on_false, indices)
+    condition, a, b = e.alike(chosen, e.value(on_true, indices), otherwise)
     return e.vector.select(condition, a, b)
+
+
+def _where_not_positive(
+    e: Expression, predicate: Instruction, branch: Instruction, indices: tuple[Index, ...]
+) -> ir.Value | None:
+    """The branch of `x > 0 ? ... : branch`, which may be anything for positive x.
+
+    ELU and its kin (also scaled): their exponential then needs half of its range only. The bits are
+    those of the full range. None where this is no such branch.
+    """
+    if predicate.opcode != "compare" or predicate.attr(Compare).direction not in ("GT", "GE"):
+        return None
+    x, bound = predicate.operands
+    if not is_zero(bound):
+        return None
+    scales: list[Instruction] = []
+    while branch.opcode == "multiply" and branch.operands[1].opcode in ("broadcast", "constant"):
+        scales.append(branch)
+        branch = branch.operands[0]
+    if branch.opcode != "exponential-minus-one" or branch.operands[0] is not x:
+        return None
+    dtype = branch.array.dtype
+    value = e.vector.round_to(expm1_nonpositive(e.vector, e.value(x, indices)), dtype)
+    for scale in reversed(scales):
+        value, factor = e.alike(value, e.value(scale.operands[1], indices))
+        value = _finish(e, e.vector.mul(value, factor), dtype)
+    return value
+
+
+def is_zero(value: Instruction) -> bool:
+    """Whether this is a constant zero, as a scalar or broadcast."""
+    while value.opcode in ("broadcast", "reshape", "convert"):
+        value = value.operands[0]
+    return value.opcode == "constant" and not value.attr(Constant).value.any()
 
 
 @rule("clamp")
@@ -202,9 +239,11 @@ def _bitcast_convert(
 ) -> ir.Value:
     (operand,) = instruction.operands
     source, target = operand.array.dtype, instruction.array.dtype
+    v = e.vector
+    if source.bits == target.bits == 4:
+        return v.wrap_to(e.value(operand, indices), target)
     if min(source.bits, target.bits) < 8 or source.is_complex or target.is_complex:
         raise unsupported(instruction)
-    v = e.vector
     if source.itemsize == target.itemsize:
         bits = _bits(e, operand, indices)
     elif source.itemsize > target.itemsize:
@@ -241,36 +280,39 @@ def _part_of_bits(e: Expression, bits: ir.Value, part: Index, target: DType) -> 
     return v.int_to_int(v.ir.lshr(bits, shift), ir.IntType(target.bits))
 
 
+_MANTISSA_BITS = {DType.F16: 10, DType.BF16: 7, DType.F32: 23, DType.F64: 52}
+
+
 @rule("reduce-precision")
 def _reduce_precision(
     e: Expression, instruction: Instruction, indices: tuple[Index, ...]
 ) -> ir.Value:
     attrs = instruction.attr(ReducePrecision)
     dtype = instruction.array.dtype
-    (a,) = _operands(e, instruction, indices)
+    if dtype not in _MANTISSA_BITS:
+        raise unsupported(instruction)
+    original = _bits(e, instruction.operands[0], indices)
     v = e.vector
-    if dtype is DType.F64:
-        exponent, mantissa, bias = 11, 52, 1023
-    else:
-        exponent, mantissa, bias = 8, 23, 127
-    bits = v.float_bits(a)
+    mantissa = _MANTISSA_BITS[dtype]
+    exponent = dtype.bits - 1 - mantissa
+    sign = v.and_(original, v.const(original, 1 << (dtype.bits - 1)))
+    infinity = v.const(original, ((1 << exponent) - 1) << mantissa)
+    magnitude = v.ir.xor(original, sign)
+    is_nan = v.gt(magnitude, infinity)
     drop = mantissa - attrs.mantissa_bits
     if drop > 0:
-        low = v.and_(v.ir.lshr(bits, v.const(bits, drop)), v.const(bits, 1))
-        bits = v.add(v.add(bits, v.const(bits, (1 << (drop - 1)) - 1)), low)
-        bits = v.and_(bits, v.const(bits, -(1 << drop)))
-    result = v.bits_float(bits)
+        last = v.and_(v.ir.lshr(magnitude, v.const(original, drop)), v.const(original, 1))
+        half = v.const(original, (1 << (drop - 1)) - 1)
+        magnitude = v.add(v.add(magnitude, half), last)
+        magnitude = v.and_(magnitude, v.const(original, -(1 << drop)))
     if attrs.exponent_bits < exponent:
-        reach = (1 << (attrs.exponent_bits - 1)) - 1
-        magnitude = v.abs(result)
-        fraction = ((1 << mantissa) - (1 << max(drop, 0))) if drop < mantissa else 0
-        largest = v.const_bits(a, ((bias + reach) << mantissa) | fraction)
-        smallest = v.const_bits(a, (bias - reach + 1) << mantissa)
-        over = v.gt(magnitude, largest)
-        result = v.select(over, v.copysign(v.const(a, float("inf")), a), result)
-        under = v.lt(magnitude, smallest)
-        result = v.select(under, v.copysign(v.const(a, 0.0), a), result)
-    return v.round_to(v.select(v.is_nan(a), a, result), dtype)
+        bias, reach = (1 << (exponent - 1)) - 1, (1 << (attrs.exponent_bits - 1)) - 1
+        over = v.ge(magnitude, v.const(original, (bias + reach + 1) << mantissa))
+        under = v.lt(magnitude, v.const(original, (bias - reach + 1) << mantissa))
+        magnitude = v.select(over, infinity, magnitude)
+        magnitude = v.select(under, v.const(original, 0), magnitude)
+    bits = v.select(is_nan, original, v.or_(magnitude, sign))
+    return v.from_memory(v.bits_float(bits) if dtype in _WHOLE_FLOATS else bits, dtype)
 
 
 @rule("copy", "opt-barrier")

@@ -22,6 +22,7 @@ from tfaot.ir.attributes import (
 )
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim
+from tfaot.passes.dims import reshape_groups
 
 
 @rule("broadcast")
@@ -32,9 +33,20 @@ def _broadcast(e: Expression, instruction: Instruction, indices: tuple[Index, ..
 
 @rule("reshape")
 def _reshape(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
-    operand = instruction.operands[0]
-    position = e.index.join(instruction.array.dims, indices)
-    return e.value(operand, e.index.split(position, operand.array.dims))
+    (operand,) = instruction.operands
+    before, after = operand.array.dims, instruction.array.dims
+    source: list[Index] = []
+    # Runs of dimensions that correspond are mapped apart, so that the others keep their indices.
+    for group in reshape_groups(before, after):
+        taken, given = slice_of(group.outputs), slice_of(group.inputs)
+        position = e.index.join(after[taken], indices[taken])
+        source.extend(e.index.split(position, before[given]))
+    return e.value(operand, source)
+
+
+def slice_of(dims: range) -> slice:
+    """The slice that takes a run of dimensions."""
+    return slice(dims.start, dims.stop)
 
 
 @rule("transpose")

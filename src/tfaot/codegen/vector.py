@@ -643,7 +643,8 @@ class VectorBuilder:
             return self.bfloat16_value(value)
         if dtype in _NARROW:
             return self.narrow_value(value, _NARROW[dtype])
-        return value
+        # Only the low half of a 4-bit type's byte counts.
+        return self.wrap_to(value, dtype)
 
     def to_memory(self, value: ir.Value, dtype: DType) -> ir.Value:
         """A register value as the `memory_element(dtype)` to store; narrow floats are rounded."""

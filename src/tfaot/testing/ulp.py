@@ -94,7 +94,7 @@ def spacing(values: Array, dtype: DType) -> Array:
     """The distance between the neighbouring numbers of `dtype` around float64 `values`."""
     mantissa, least = _MANTISSA_AND_LEAST_EXPONENT[dtype]
     # frexp's exponent is one more than that of IEEE 754's normal form.
-    exponent = np.maximum(np.frexp(np.abs(values))[1] - 1, least)
+    exponent = np.where(values == 0, least, np.maximum(np.frexp(np.abs(values))[1] - 1, least))
     return np.asarray(np.ldexp(1.0, exponent - mantissa))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Union
 
 from llvmlite import ir
 
@@ -17,6 +18,7 @@ from tfaot.codegen.vector import I1, I64, VectorBuilder
 from tfaot.ir.attributes import Broadcast, Iota, Slice
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim, product
+from tfaot.passes.dims import reshape_groups
 from tfaot.schedule.fusion import Kernel, is_elementwise
 
 Body = Callable[[tuple[Index, ...], "ir.Value | None"], None]
@@ -139,62 +141,124 @@ def flat_from(instruction: Instruction, leaves: Mapping[int, object]) -> int:
     along none; an array that is read along some (a bias along channels) ends the run, and an op
     that needs a dimension's own index does so, too.
     """
-    rank = instruction.array.rank
-    if rank == 0:
+    if instruction.array.rank == 0:
         return 0
-    dims = instruction.array.dims
-    first = 0
-    seen: set[tuple[int, tuple[int, ...]]] = set()
+    walk = _Walk(instruction.array.dims, leaves)
+    walk.visit(instruction, tuple(range(instruction.array.rank)))
+    return walk.first
 
-    def need(at_least: int) -> None:
-        nonlocal first
-        first = max(first, min(at_least, rank - 1))
 
-    def visit(node: Instruction, where: tuple[int, ...]) -> None:
-        if (id(node), where) in seen:
+@dataclass(frozen=True)
+class _Part:
+    """Dimension `number` of the `count` into which a reshape turns the root's dimensions `run`."""
+
+    run: tuple[int, ...]
+    number: int = 0
+    count: int = 1
+
+
+_Place = Union[int, _Part]
+
+
+class _Walk:
+    """Follows an expression from its root to the leaves, with where each dimension comes from."""
+
+    def __init__(self, dims: tuple[Dim, ...], leaves: Mapping[int, object]) -> None:
+        self.dims = dims
+        self.leaves = leaves
+        self.first = 0
+        self._seen: set[tuple[int, tuple[_Place, ...]]] = set()
+
+    def visit(self, node: Instruction, where: tuple[_Place, ...]) -> None:
+        """`where` tells for each dimension of `node` the dimensions of the root that index it."""
+        if (id(node), where) in self._seen:
             return
-        seen.add((id(node), where))
-        if id(node) in leaves or node.opcode == "constant":
-            used = {w for w, d in zip(where, node.array.dims, strict=True) if d != 1}
-            last = next((d for d in reversed(range(rank)) if dims[d] != 1), None)
-            if last is None:
-                return
-            if sorted(where) != list(where):
-                need(rank - 1)
-                return
-            for d in reversed(range(last)):
-                if dims[d] != 1 and (d in used) != (last in used):
-                    need(d + 1)
-                    break
+        self._seen.add((id(node), where))
+        if id(node) in self.leaves or node.opcode == "constant":
+            self._leaf(node, where)
             return
         match node.opcode:
             case "broadcast":
                 dimensions = node.attr(Broadcast).dimensions
-                visit(node.operands[0], tuple(where[d] for d in dimensions))
+                self.visit(node.operands[0], tuple(where[d] for d in dimensions))
             case "reshape":
-                if node.operands[0].array.dims == node.array.dims:
-                    visit(node.operands[0], where)
+                self._reshape(node, where)
             case "iota":
-                need(where[node.attr(Iota).dimension] + 1)
+                self._after(where[node.attr(Iota).dimension])
             case "slice":
                 operand = node.operands[0]
                 attrs = node.attr(Slice)
                 for d, size in enumerate(operand.array.dims):
                     if attrs.starts[d] != 0 or node.array.dims[d] != size:
-                        need(where[d] + 1)
-                visit(operand, where)
-            case _ if is_elementwise(node) or node.opcode in (
-                "convert",
-                "copy",
-                "opt-barrier",
-            ):
+                        self._after(where[d])
+                self.visit(operand, where)
+            case _ if is_elementwise(node):
                 for operand in node.operands:
                     if operand.array.rank in (0, node.array.rank):
-                        visit(operand, where if operand.array.rank else ())
+                        self.visit(operand, where if operand.array.rank else ())
                     else:
-                        need(rank - 1)
+                        self._need_last()
             case _:
-                need(rank - 1)
+                self._need_last()
 
-    visit(instruction, tuple(range(rank)))
-    return first
+    def _need(self, at_least: int) -> None:
+        self.first = max(self.first, min(at_least, len(self.dims) - 1))
+
+    def _need_last(self) -> None:
+        self._need(len(self.dims) - 1)
+
+    def _after(self, place: _Place) -> None:
+        """A dimension's own index is needed: walk only what comes after it."""
+        self._need(place + 1 if isinstance(place, int) else max(place.run, default=-1) + 1)
+
+    def _leaf(self, node: Instruction, where: tuple[_Place, ...]) -> None:
+        wide = tuple(w for w, d in zip(where, node.array.dims, strict=True) if d != 1)
+        places = self._whole(wide)
+        last = next((d for d in reversed(range(len(self.dims))) if self.dims[d] != 1), None)
+        if last is None:
+            return
+        if places != sorted(places):
+            self._need_last()
+            return
+        used = set(places)
+        for d in reversed(range(last)):
+            if self.dims[d] != 1 and (d in used) != (last in used):
+                self._need(d + 1)
+                break
+
+    def _whole(self, where: tuple[_Place, ...]) -> list[int]:
+        """The root's dimensions behind `where`, in order; runs that are not whole are left out."""
+        found: list[int] = []
+        position = 0
+        while position < len(where):
+            place = where[position]
+            if isinstance(place, int):
+                found.append(place)
+                position += 1
+                continue
+            parts = tuple(_Part(place.run, n, place.count) for n in range(place.count))
+            if where[position : position + place.count] == parts:
+                found.extend(place.run)
+                position += place.count
+            else:
+                self._after(place)
+                position += 1
+        return found
+
+    def _reshape(self, node: Instruction, where: tuple[_Place, ...]) -> None:
+        (operand,) = node.operands
+        before, after = operand.array.dims, node.array.dims
+        source: list[_Place] = [_Part(())] * len(before)
+        for group in reshape_groups(before, after):
+            given = tuple(where[d] for d in group.outputs if after[d] != 1)
+            taken = [d for d in group.inputs if before[d] != 1]
+            if len(given) == len(taken) == 1:
+                source[taken[0]] = given[0]
+                continue
+            run = tuple(self._whole(given))
+            if list(run) != sorted(run):
+                self._need_last()
+                return
+            for number, d in enumerate(taken):
+                source[d] = _Part(run, number, len(taken))
+        self.visit(operand, tuple(source))
