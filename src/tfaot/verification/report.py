@@ -11,20 +11,22 @@ class OutputReport:
     """Errors of one output over all batch sizes, in units in the last place (ULP) of its type.
 
     The error of an element is measured against float64, in ULP of the larger of the expected value
-    and the output's typical magnitude (its median), so that values which cancel to almost nothing
-    don't drown the rest.
+    and the feature's typical magnitude (its median over the rows, zeros left out), so that values
+    which cancel to almost nothing don't drown the rest.
 
     Attributes:
         name: the output's name.
-        worst_ulp: the compiled model's largest error.
+        worst_ulp: the compiled model's largest error, of the elements held to the bound.
         tensorflow_ulp: TensorFlow's own largest error on the same inputs.
         bound_ulp: the bound that was applied.
         batch: batch size at which the worst element was found.
         index: where in the output.
         actual: the compiled model's value there.
         expected: the float64 value there.
-        excused: elements beyond the bound whose float64 value itself changes as much when inputs
-            change in their last bits (a rounding or comparison at its threshold).
+        finite: the share of all elements that were finite, and so say something about accuracy.
+        excused: elements beyond the bound which rounding each operation of the model once moves
+            as far: they cancel, or sit at a threshold.
+        excused_ulp: the largest error among those; 0 if there are none.
     """
 
     name: str
@@ -35,7 +37,9 @@ class OutputReport:
     index: tuple[int, ...]
     actual: float
     expected: float
+    finite: float = 1.0
     excused: int = 0
+    excused_ulp: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,105 @@
+"""What rounding alone can do to a model's outputs.
+
+Input: HLO and its inputs. Output: how far each output element moves when every operation of a
+float64 evaluation is off by about one unit in the last place of the type that the model computes
+it in (Monte Carlo arithmetic: D. S. Parker, UCLA CSD-970002, 1997).
+
+An element that cancels, or that sits at a threshold, moves by much more than its own last place;
+no implementation can be held to less than that there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfaot.interpreter.context import Context, Value
+from tfaot.ir.dtypes import DType
+from tfaot.ir.module import Instruction, Module
+from tfaot.ir.shapes import Shape
+
+Array = NDArray[Any]
+
+TRIALS = 8
+
+MANTISSA_BITS = {DType.F16: 10, DType.BF16: 7, DType.F32: 23, DType.F64: 52}
+"""Stored bits of each type's significand."""
+
+_ONE_ULP = frozenset({"add", "subtract", "multiply", "divide", "remainder", "sqrt", "convert"})
+_TWO_ULP = frozenset(
+    """
+    atan2 cbrt cosine erf exponential exponential-minus-one log log-plus-one logistic power
+    rsqrt sine tan tanh acos acosh asin asinh atanh cosh sinh
+    """.split()  # noqa: SIM905 (one word a line would take a screen)
+)
+_SUMS = frozenset({"dot", "convolution", "reduce", "reduce-window"})
+
+
+class _RoundingContext(Context):
+    """Evaluates in float64, each result of arithmetic off by a seeded random rounding."""
+
+    def __init__(self, batch: int | None, seed: int) -> None:
+        super().__init__(batch, float64=True)
+        self._random = np.random.Generator(np.random.PCG64([seed, 11]))
+
+    def apply(self, instruction: Instruction, operands: Sequence[Value]) -> Value:
+        """The value of one instruction, off by a rounding."""
+        result = super().apply(instruction, operands)
+        opcode, shape = instruction.opcode, instruction.shape
+        if not isinstance(shape, Shape) or isinstance(result, tuple):
+            return result
+        bits = MANTISSA_BITS.get(shape.dtype.real)
+        if bits is None:
+            return result
+        if opcode in _ONE_ULP:
+            return self._off(result, np.abs(result), 2.0**-bits)
+        if opcode in _TWO_ULP:
+            return self._off(result, np.abs(result), 2.0 ** (1 - bits))
+        if opcode in _SUMS and len(operands) == 2:
+            # The error of a sum grows with its terms' magnitudes.
+            terms = super().apply(instruction, [np.abs(cast(Array, o)) for o in operands])
+            return self._off(result, np.abs(cast(Array, terms)), 2.0**-bits)
+        return result
+
+    def _off(self, value: Array, magnitude: Array, unit: float) -> Array:
+        noise = self._random.uniform(-unit, unit, value.shape)
+        return np.asarray(value + np.where(np.isfinite(magnitude), magnitude * noise, 0.0))
+
+
+def rounding_spread(
+    module: Module, inputs: Sequence[Array], batch: int | None, expected: Sequence[Array]
+) -> list[Array]:
+    """The largest distance from `expected` of each output element over `TRIALS` evaluations.
+
+    Args:
+        module: the HLO.
+        inputs: arrays in the model's types.
+        batch: the batch size; None where no shape depends on it.
+        expected: the outputs evaluated in float64 without rounding.
+    """
+    spread = [np.zeros(e.shape) for e in expected]
+    for seed in range(TRIALS):
+        context = _RoundingContext(batch, seed)
+        arguments = [
+            x.astype(context.storage(p.array.dtype), copy=False)
+            for x, p in zip(inputs, module.entry.parameters, strict=True)
+        ]
+        with np.errstate(all="ignore"):
+            moved = _flatten(context.run(module.entry, arguments))
+            for number, (value, exact) in enumerate(zip(moved, expected, strict=True)):
+                wide = np.complex128
+                distance = np.abs(np.asarray(value).astype(wide) - exact.astype(wide))
+                # What is NaN or infinite on one side only moved without bound.
+                one_sided = np.isfinite(value.astype(wide)) != np.isfinite(exact.astype(wide))
+                distance = np.where(one_sided, np.inf, np.nan_to_num(distance))
+                spread[number] = np.maximum(spread[number], distance)
+    return spread
+
+
+def _flatten(value: Value) -> list[Array]:
+    if isinstance(value, tuple):
+        return [array for element in value for array in _flatten(element)]
+    return [np.asarray(value)]
