@@ -332,21 +332,21 @@ def fits() -> list[Fit]:
         ),
         Fit(
             "ATAN_TAIL_LOW",
-            "(atan(q) / q - 1) / q^2 in z = q^2, |q| <= tan(pi / 8), for float32 results",
+            "(atan(q) / q - 1) / q^2 in z = q^2, |q| <= 1/2, for float32 results",
             atan_tail,
             mp.mpf(0),
-            (root2 - 1) ** 2,
-            5,
+            mp.mpf("0.25"),
+            6,
             64,
             lambda z: z,
         ),
         Fit(
             "ATAN_TAIL_F64",
-            "(atan(q) / q - 1) / q^2 in z = q^2, |q| <= tan(pi / 8)",
+            "(atan(q) / q - 1) / q^2 in z = q^2, |q| <= 1/2",
             atan_tail,
             mp.mpf(0),
-            (root2 - 1) ** 2,
-            11,
+            mp.mpf("0.25"),
+            13,
             64,
             lambda z: z,
         ),
@@ -356,7 +356,7 @@ def fits() -> list[Fit]:
             lambda z: atanh_tail(z) / LN2,
             mp.mpf(0),
             atanh_limit,
-            5,
+            4,
             64,
             lambda z: z,
         ),
@@ -421,7 +421,8 @@ def render() -> str:
     lines.append("TWO_OVER_PI: Final = int(")
     text = f"{digits:x}"
     lines += [f'    "{text[i : i + 80]}"' for i in range(0, len(text), 80)]
-    lines += ["    ,", "    16,", ")"]
+    lines[-1] += ","
+    lines += ["    16,", ")"]
     return "\n".join(lines) + "\n"
 
 

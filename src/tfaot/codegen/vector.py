@@ -7,7 +7,9 @@ intrinsic that a target lacking it would lower to a library call.
 
 Element types in registers: `pred` is i1, `s4` and `u4` are i8 holding the extended value, integers
 are iN, `f32` and `f64` are themselves, and the narrow floats (f16, bf16, f8) are `float` holding a
-value that the narrow type can represent. In memory narrow floats are integers of their width and
+value that the narrow type can represent. A complex number is a struct of two parts, each a scalar or
+vector (`parts`, `pair`); of all methods only `select`, `splat` and `convert` to the same type take
+it. In memory narrow floats are integers of their width and
 `pred` is i8; `from_memory` and `to_memory` convert between the two.
 """
 
@@ -95,7 +97,9 @@ def element_type(type_: ir.Type) -> ir.Type:
 
 
 def lane_count(type_: ir.Type) -> int | None:
-    """The lanes of a vector type, None for a scalar type."""
+    """The lanes of a vector type or of a struct of vectors, None for a scalar type."""
+    if isinstance(type_, ir.LiteralStructType):
+        return lane_count(type_.elements[0])
     return type_.count if isinstance(type_, ir.VectorType) else None
 
 
@@ -216,6 +220,8 @@ class VectorBuilder:
         """A vector with `scalar` in every lane; `scalar` itself where `lanes` is None."""
         if lanes is None:
             return scalar
+        if isinstance(scalar.type, ir.LiteralStructType):
+            return self.pair(*(self.splat(part, lanes) for part in self.parts(scalar)))
         type_ = ir.VectorType(scalar.type, lanes)
         if isinstance(scalar, Splat):
             return Splat(type_, scalar.number)
@@ -223,6 +229,18 @@ class VectorBuilder:
         first = self.ir.insert_element(undefined, scalar, ir.Constant(I32, 0))
         mask = ir.Constant(ir.VectorType(I32, lanes), [ir.Constant(I32, 0)] * lanes)
         return self.ir.shuffle_vector(first, undefined, mask)
+
+    # Complex numbers
+
+    def parts(self, z: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Real and imaginary part of a complex number."""
+        return self.ir.extract_value(z, 0), self.ir.extract_value(z, 1)
+
+    def pair(self, real: ir.Value, imaginary: ir.Value) -> ir.Value:
+        """The complex number of two parts."""
+        type_ = ir.LiteralStructType([real.type, imaginary.type])
+        half = self.ir.insert_value(ir.Constant(type_, ir.Undefined), real, 0)
+        return self.ir.insert_value(half, imaginary, 1)
 
     # Floating point and integer arithmetic
 
@@ -378,7 +396,10 @@ class VectorBuilder:
     # Comparison and selection
 
     def select(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
-        """Lanes of a where `condition` (i1) is set, else of b."""
+        """Lanes of a where `condition` (i1) is set, else of b; also of complex numbers."""
+        if isinstance(a.type, ir.LiteralStructType):
+            one, two = self.parts(a), self.parts(b)
+            return self.pair(*map(self.ir.select, (condition, condition), one, two))
         return self.ir.select(condition, a, b)
 
     def eq(self, a: ir.Value, b: ir.Value) -> ir.Value:

@@ -1,6 +1,6 @@
 """atan2.
 
-With q = min(|x|, |y|) / max(|x|, |y|), moved to |q| <= tan(pi/8), the angle is a multiple of pi/4
+With q = min(|x|, |y|) / max(|x|, |y|), moved to |q| <= 1/2, the angle is a multiple of pi/4
 plus or minus atan(q). float32 is computed in float64.
 """
 
@@ -19,7 +19,7 @@ from tfaot.codegen.vector import F32, F64, VectorBuilder, bit_width, with_elemen
 PI_QUARTER = (float.fromhex("0x1.921fb54442d10p-1"), float.fromhex("0x1.08d313198a2e0p-50"))
 
 
-@math_function("atan2", 2, f32=(0.75, 0.75), f64=(2.0, 2.0))
+@math_function("atan2", 2, f32=(0.75, 0.75), f64=(1.75, 1.75))
 def atan2(b: VectorBuilder, y: ir.Value, x: ir.Value) -> ir.Value:
     """The angle of the point (x, y), in [-pi, pi]; signs of zeros and infinities as in C."""
     if bit_width(x.type) == 32:
@@ -42,7 +42,7 @@ def _atan2(b: VectorBuilder, y: ir.Value, x: ir.Value, tail: tuple[float, ...]) 
     scale = b.select(b.gt(high, b.const(x, 2.0**1000)), b.const(x, 2.0**-60), one)
     low, high = b.mul(low, scale), b.mul(high, scale)
 
-    steep = b.gt(low, b.mul(high, b.const(x, math.sqrt(2.0) - 1.0)))
+    steep = b.gt(low, b.mul(high, b.const(x, 0.5)))
     numerator = b.select(steep, b.sub(low, high), low)
     q = b.div(numerator, b.select(steep, b.add(low, high), high))
     z = b.mul(q, q)

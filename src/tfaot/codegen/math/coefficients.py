@@ -200,43 +200,45 @@ COS_TAIL_F64: Final = (
     float.fromhex("-0x1.8fae9ec5440cfp-37"),
 )
 
-# (atan(q) / q - 1) / q^2 in z = q^2, |q| <= tan(pi / 8), for float32 results
-# weighted error 2^-35.4
+# (atan(q) / q - 1) / q^2 in z = q^2, |q| <= 1/2, for float32 results
+# weighted error 2^-36.3
 ATAN_TAIL_LOW: Final = (
-    float.fromhex("-0x1.555554c8ae3c9p-2"),
-    float.fromhex("0x1.99991a5bc72b3p-3"),
-    float.fromhex("-0x1.247f08de453c9p-3"),
-    float.fromhex("0x1.c4683e9b01e23p-4"),
-    float.fromhex("-0x1.5b46c3f1463edp-4"),
-    float.fromhex("0x1.84fb7ca6225edp-5"),
+    float.fromhex("-0x1.555555116bc7ep-2"),
+    float.fromhex("0x1.999961e961817p-3"),
+    float.fromhex("-0x1.248a886b2951ap-3"),
+    float.fromhex("0x1.c6142c7e79a2bp-4"),
+    float.fromhex("-0x1.6acb7141d54a6p-4"),
+    float.fromhex("0x1.0899e8cad3a18p-4"),
+    float.fromhex("-0x1.eb271675e953ep-6"),
 )
 
-# (atan(q) / q - 1) / q^2 in z = q^2, |q| <= tan(pi / 8)
-# weighted error 2^-58.5
+# (atan(q) / q - 1) / q^2 in z = q^2, |q| <= 1/2
+# weighted error 2^-59.2
 ATAN_TAIL_F64: Final = (
-    float.fromhex("-0x1.5555555555554p-2"),
-    float.fromhex("0x1.999999999965ap-3"),
-    float.fromhex("-0x1.2492492475dbdp-3"),
-    float.fromhex("0x1.c71c71b77be92p-4"),
-    float.fromhex("-0x1.745d14c03f8eap-4"),
-    float.fromhex("0x1.3b136eb8d4eb3p-4"),
-    float.fromhex("-0x1.110c7a6db5d72p-4"),
-    float.fromhex("0x1.e1728eba4b311p-5"),
-    float.fromhex("-0x1.ab80f2be2da26p-5"),
-    float.fromhex("0x1.70facd3e2d4d5p-5"),
-    float.fromhex("-0x1.125639e8684ccp-5"),
-    float.fromhex("0x1.f261018b815d7p-7"),
+    float.fromhex("-0x1.5555555555555p-2"),
+    float.fromhex("0x1.99999999998f8p-3"),
+    float.fromhex("-0x1.249249248d30bp-3"),
+    float.fromhex("0x1.c71c71c48224cp-4"),
+    float.fromhex("-0x1.745d16e0bfa9ap-4"),
+    float.fromhex("0x1.3b13a74854326p-4"),
+    float.fromhex("-0x1.1110656ff85f1p-4"),
+    float.fromhex("0x1.e1d182334697fp-5"),
+    float.fromhex("-0x1.ae981d3f859e5p-5"),
+    float.fromhex("0x1.827a5bf507ac9p-5"),
+    float.fromhex("-0x1.534801684a108p-5"),
+    float.fromhex("0x1.0ecd0c65ee078p-5"),
+    float.fromhex("-0x1.4f505e7b918f0p-6"),
+    float.fromhex("0x1.c74e2a11f708fp-8"),
 )
 
 # (2 atanh(s) / (s ln 2) - 2 / ln 2) / s^2 in z = s^2, for float32 powers
-# weighted error 2^-50.7
+# weighted error 2^-43.4
 LOG2_TAIL_LOW: Final = (
-    float.fromhex("0x1.ec709dc39dbbbp-1"),
-    float.fromhex("0x1.2776c51572f6dp-1"),
-    float.fromhex("0x1.a6175794b83dap-2"),
-    float.fromhex("0x1.484f6c9197f47p-2"),
-    float.fromhex("0x1.0bbe83b2961bcp-2"),
-    float.fromhex("0x1.f0f6d4a2eca78p-3"),
+    float.fromhex("0x1.ec709dc4c1f5cp-1"),
+    float.fromhex("0x1.2776c2f079d51p-1"),
+    float.fromhex("0x1.a619f57537e1ap-2"),
+    float.fromhex("0x1.479d02533b375p-2"),
+    float.fromhex("0x1.21519b410f668p-2"),
 )
 
 # 2^r on |r| <= 1/2, for float32 powers
