@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from tfaot.codegen import elementwise, gather, movement
 from tfaot.codegen.kernels.common import KernelContext
+from tfaot.codegen.kernels.convolution import emit_convolution
 from tfaot.codegen.kernels.dot import emit_dot
 from tfaot.codegen.kernels.loop import emit_loop
 from tfaot.codegen.kernels.reduce import emit_reduce
 from tfaot.codegen.kernels.scatter import emit_scatter
 from tfaot.codegen.kernels.sort import emit_sort
 from tfaot.codegen.kernels.topk import emit_custom_call
+from tfaot.codegen.kernels.window import emit_reduce_window, emit_select_and_scatter
 
 RULE_FAMILIES = (elementwise, gather, movement)
 """The files whose import registers the rules of expressions."""
@@ -20,6 +22,9 @@ EMITTERS: dict[str, Callable[[KernelContext], None]] = {
     "loop": emit_loop,
     "reduce": emit_reduce,
     "dot": emit_dot,
+    "convolution": emit_convolution,
+    "reduce-window": emit_reduce_window,
+    "select-and-scatter": emit_select_and_scatter,
     "scatter": emit_scatter,
     "sort": emit_sort,
     "custom-call": emit_custom_call,

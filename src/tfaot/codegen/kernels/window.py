@@ -315,7 +315,7 @@ class _SelectAndScatter:
         found = v.splat(ir.Constant(ir.IntType(1), 0), lanes)
         first = e.value(self.operand, [Affine(0)] * len(indices))
         start = [v.splat(first, lanes), found, *([nothing] * len(self.windowed))]
-        selected, found, *places = self._select(indices, mask, [], start)
+        _, found, *places = self._select(indices, mask, [], start)
         where = list(indices)
         for d, place in zip(self.windowed, places, strict=True):
             where[d] = Affine(place) if lanes is None else Lanes(place)
@@ -342,7 +342,7 @@ class _SelectAndScatter:
         taps: list[Number],
         carried: list[ir.Value],
     ) -> list[ir.Value]:
-        """Loops over the window; carries the value selected, whether there is one, and its place."""
+        """Loops over the window; carries the value selected, whether there is one, its place."""
         context = self.context
         window = self.attrs.window
         if len(taps) < len(window):
@@ -358,8 +358,8 @@ class _SelectAndScatter:
         where: list[Index] = []
         valid: ir.Value | None = None
         sizes = self.operand.array.dims
-        for w, size, index, tap in zip(window, sizes, indices, taps, strict=True):
-            place = window_place(e, w, size, index, tap)
+        for w, extent, index, tap in zip(window, sizes, indices, taps, strict=True):
+            place = window_place(e, w, extent, index, tap)
             where.append(place.index)
             valid = _both(e, valid, place.valid)
         selected, found, *places = carried

@@ -1,7 +1,8 @@
 """Canonical form: the many ways to write one value become one.
 
 Input: any valid module. Output: an equivalent module in which each instruction is a fixpoint of
-the rules of its family (`data_movement`, `elementwise`, `reduction`, `dot`, `control`).
+the rules of its family (`data_movement`, `elementwise`, `reduction`, `dot`, `convolution`,
+`control`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,21 @@ from dataclasses import dataclass
 
 from tfaot.ir.module import Computation, Instruction, Module, Rewriter
 from tfaot.passes import build
-from tfaot.passes.canonicalise import control, data_movement, dot, elementwise, reduction
+from tfaot.passes.canonicalise import (
+    control,
+    convolution,
+    data_movement,
+    dot,
+    elementwise,
+    reduction,
+)
 from tfaot.passes.canonicalise.rules import RULES, simplify
 
 __all__ = [
     "RULES",
     "Canonicalise",
     "control",
+    "convolution",
     "data_movement",
     "dot",
     "elementwise",
