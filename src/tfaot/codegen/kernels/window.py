@@ -22,7 +22,7 @@ from tfaot.codegen.elementwise import BINARY
 from tfaot.codegen.expression import LANES, Expression, Leaf, unsupported
 from tfaot.codegen.index import Affine, Index, Lanes, Number, as_value
 from tfaot.codegen.kernels.common import KernelContext
-from tfaot.codegen.kernels.reduce import monoid_of
+from tfaot.schedule.rows import monoid_of
 from tfaot.codegen.kernels.window_index import window_place
 from tfaot.codegen.loops import Loop
 from tfaot.codegen.vector import I64, lane_count
