@@ -31,11 +31,12 @@ from tfaot.schedule.fusion import (
     storage_of,
     tuple_elements,
 )
+from tfaot.schedule.rows import join_rows
 
 
 def schedule(computation: Computation) -> Schedule:
     """Group the instructions of `computation`, and of what it calls, into kernels."""
-    plan = group(_lift_invariants(computation))
+    plan = join_rows(group(_lift_invariants(computation)))
     return replace(plan, kernels=tuple(_with_called(k) for k in plan.kernels))
 
 

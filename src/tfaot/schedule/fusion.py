@@ -97,6 +97,7 @@ class Kernel:
         in_place: whether the result takes the place of the root's first operand, which is then no
             leaf: only what changes is written.
         called: the schedules of the computations that a `while` or `conditional` calls.
+        stages: the kernels that a row kernel consists of (see `schedule.rows`).
     """
 
     root: Instruction
@@ -106,10 +107,13 @@ class Kernel:
     leaves: tuple[Instruction, ...]
     in_place: bool = False
     called: tuple[Schedule, ...] = ()
+    stages: tuple[Kernel, ...] = ()
 
     @property
     def kind(self) -> str:
-        """What the manifest calls it: `dot`, `reduce`, or `loop`."""
+        """What the manifest calls it: its anchor's opcode, `rows`, or `loop`."""
+        if self.stages:
+            return "rows"
         return self.anchor.opcode if self.anchor is not None else "loop"
 
     @property

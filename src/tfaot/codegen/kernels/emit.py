@@ -10,6 +10,7 @@ from tfaot.codegen.kernels.convolution import emit_convolution
 from tfaot.codegen.kernels.dot import emit_dot
 from tfaot.codegen.kernels.loop import emit_loop
 from tfaot.codegen.kernels.reduce import emit_reduce
+from tfaot.codegen.kernels.rows import emit_rows
 from tfaot.codegen.kernels.scatter import emit_scatter
 from tfaot.codegen.kernels.sort import emit_sort
 from tfaot.codegen.kernels.topk import emit_custom_call
@@ -21,6 +22,7 @@ RULE_FAMILIES = (elementwise, gather, movement)
 EMITTERS: dict[str, Callable[[KernelContext], None]] = {
     "loop": emit_loop,
     "reduce": emit_reduce,
+    "rows": emit_rows,
     "dot": emit_dot,
     "convolution": emit_convolution,
     "reduce-window": emit_reduce_window,

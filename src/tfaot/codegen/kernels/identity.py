@@ -39,6 +39,9 @@ def kernel_key(kernel: Kernel, describe: Callable[[Instruction], str]) -> str:
     for result in kernel.results:
         text = "-" if result is None else f"{result.shape} {describe(result)}"
         lines.append(f"result {text}")
+    for stage in kernel.stages:
+        stage_anchor = "-" if stage.anchor is None else numbers[id(stage.anchor)]
+        lines.append(f"stage {numbers[id(stage.root)]} {stage_anchor}")
     anchor = "-" if kernel.anchor is None else numbers[id(kernel.anchor)]
     return "\n".join([*lines, f"root {numbers[id(kernel.root)]} anchor {anchor}"])
 

@@ -13,27 +13,16 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from tfaot.codegen.elementwise import BINARY
-from tfaot.codegen.expression import LANES, Expression, unsupported
+from tfaot.codegen.expression import LANES, Expression
 from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext, flat_from
 from tfaot.codegen.loops import Loop
 from tfaot.codegen.vector import I32, VectorBuilder, register_element
 from tfaot.ir.attributes import Reduce
 from tfaot.ir.dtypes import DType
-from tfaot.ir.module import Computation, Instruction
+from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim, product
-
-MONOIDS = frozenset({"add", "multiply", "maximum", "minimum", "and", "or", "xor"})
-
-
-def monoid_of(computation: Computation) -> str | None:
-    """The opcode of a reducer that is one associative op on its two parameters."""
-    root = computation.root
-    if root.opcode not in MONOIDS or len(computation.parameters) != 2:
-        return None
-    if {id(o) for o in root.operands} != {id(p) for p in computation.parameters}:
-        return None
-    return root.opcode
+from tfaot.schedule.rows import monoid_of
 
 
 def identity(opcode: str, dtype: DType) -> float:
@@ -69,8 +58,6 @@ class _ReduceEmitter:
         anchor = context.kernel.anchor
         assert anchor is not None
         self.anchor = anchor
-        if any(o.array.dtype.is_complex for o in anchor.operands):
-            raise unsupported(anchor)
         attrs = anchor.attr(Reduce)
         self.reducer = attrs.to_apply
         half = len(anchor.operands) // 2
@@ -82,6 +69,8 @@ class _ReduceEmitter:
 
     def emit(self) -> None:
         monoid = monoid_of(self.reducer) if len(self.operands) == 1 else None
+        if self.operands[0].array.dtype.is_complex:
+            monoid = None
         wide = [d for d, size in enumerate(self.dims) if size != 1]
         if wide and wide[-1] in self.kept:
             self._across_lanes()
@@ -133,22 +122,11 @@ class _ReduceEmitter:
             )
             lanes = self._accumulate(indices, None, [neutral], outer, inner)[0]
             e = self.context.expression()
-            folded = self._fold(monoid, dtype, lanes)
+            folded = fold(self.context.vector, monoid, dtype, lanes)
             total = e.apply(self.reducer, [e.value(self.initial[0], ()), folded])
             self._finish(indices, [total], None)
 
         self.context.loops([self.dims[d] for d in self.kept], result)
-
-    def _fold(self, monoid: str, dtype: DType, lanes: ir.Value) -> ir.Value:
-        v = self.context.vector
-        combine = BINARY[monoid]
-        width = LANES
-        while width > 1:
-            width //= 2
-            low = _take(v, lanes, range(width))
-            high = _take(v, lanes, range(width, 2 * width))
-            lanes = v.round_to(combine(v, dtype, low, high), dtype)
-        return v.ir.extract_element(lanes, ir.Constant(I32, 0))
 
     def _accumulate(
         self,
@@ -256,6 +234,18 @@ class _ReduceEmitter:
     def _with_values(self, values: Sequence[ir.Value], mask: ir.Value | None) -> Expression:
         anchor: Instruction = self.anchor
         return self.context.expression(mask, {id(anchor): lambda _: values[0]})
+
+
+def fold(v: VectorBuilder, monoid: str, dtype: DType, lanes: ir.Value) -> ir.Value:
+    """One value of 16 lanes: 8, 4, 2 and 1 apart."""
+    combine = BINARY[monoid]
+    width = LANES
+    while width > 1:
+        width //= 2
+        low = _take(v, lanes, range(width))
+        high = _take(v, lanes, range(width, 2 * width))
+        lanes = v.round_to(combine(v, dtype, low, high), dtype)
+    return v.ir.extract_element(lanes, ir.Constant(I32, 0))
 
 
 def _take(v: VectorBuilder, vector: ir.Value, chosen: range) -> ir.Value:
