@@ -22,7 +22,6 @@ from tfaot.codegen.elementwise import BINARY
 from tfaot.codegen.expression import LANES, Expression, Leaf, unsupported
 from tfaot.codegen.index import Affine, Index, Lanes, Number, as_value
 from tfaot.codegen.kernels.common import KernelContext
-from tfaot.schedule.rows import monoid_of
 from tfaot.codegen.kernels.window_index import window_place
 from tfaot.codegen.loops import Loop
 from tfaot.codegen.vector import I64, lane_count
@@ -30,6 +29,7 @@ from tfaot.ir.attributes import ReduceWindow, SelectAndScatter, WindowDimension
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim
+from tfaot.schedule.rows import monoid_of
 
 _PLAIN = WindowDimension(1)
 _MOST_UNROLLED = 16
