@@ -20,6 +20,7 @@ from tfaot.codegen.vector import (
     I1,
     I8,
     I32,
+    LiteralConstant,
     VectorBuilder,
     lane_count,
     memory_element,
@@ -43,6 +44,22 @@ def rule(*opcodes: str) -> Callable[[Rule], Rule]:
         for opcode in opcodes:
             assert opcode not in RULES, opcode
             RULES[opcode] = function
+        return function
+
+    return register
+
+
+COMPLEX_RULES: dict[str, Rule] = {}
+"""Rules for instructions with a complex result or operand; `RULES` has the others."""
+
+
+def complex_rule(*opcodes: str) -> Callable[[Rule], Rule]:
+    """Register how values of `opcodes` with a complex result or operand are emitted."""
+
+    def register(function: Rule) -> Rule:
+        for opcode in opcodes:
+            assert opcode not in COMPLEX_RULES, opcode
+            COMPLEX_RULES[opcode] = function
         return function
 
     return register
@@ -120,6 +137,8 @@ class Expression:
         if leaf is not None:
             return self.load(leaf, indices)
         emit = RULES.get(instruction.opcode)
+        if any(_is_complex(x) for x in (instruction, *instruction.operands)):
+            emit = COMPLEX_RULES.get(instruction.opcode, emit)
         if emit is None:
             raise unsupported(instruction)
         return emit(self, instruction, indices)
@@ -149,6 +168,8 @@ class Expression:
     def load(self, leaf: Leaf, indices: Sequence[Index]) -> ir.Value:
         """The element of an array, in register form."""
         dtype = leaf.shape.dtype
+        if dtype.is_complex:
+            return self._load_complex(leaf, indices)
         element = memory_element(dtype)
         position = self.address(leaf, indices)
         builder = self.vector.ir
@@ -191,6 +212,9 @@ class Expression:
     def store(self, leaf: Leaf, indices: Sequence[Index], value: ir.Value) -> None:
         """Write a value in register form to an array; inactive lanes are left alone."""
         dtype = leaf.shape.dtype
+        if dtype.is_complex:
+            self._store_complex(leaf, indices, value)
+            return
         element = memory_element(dtype)
         position = self.address(leaf, indices)
         builder = self.vector.ir
@@ -224,6 +248,44 @@ class Expression:
         mask = self.vector.const(masks, 1) if self.mask is None else self.mask
         builder.call(function, [raw, pointers, align, mask])
 
+    def _load_complex(self, leaf: Leaf, indices: Sequence[Index]) -> ir.Value:
+        """Both parts; neighbouring elements are loaded as one vector of twice the lanes."""
+        v, view = self.vector, _parts_view(leaf)
+        position = self.address(view, (*indices, Affine(0)))
+        if not (isinstance(position, Affine) and position.stride == 2):
+            return v.pair(*(self.load(view, (*indices, Affine(part))) for part in range(2)))
+        both = self._doubled().load(_flat(view), (Affine(position.base, 1),))
+        none = LiteralConstant(both.type, "poison")
+        halves = []
+        for part in range(2):
+            chosen = [2 * lane + part for lane in range(self.lanes)]
+            mask = ir.Constant(ir.VectorType(I32, self.lanes), chosen)
+            halves.append(v.ir.shuffle_vector(both, none, mask))
+        return v.pair(*halves)
+
+    def _store_complex(self, leaf: Leaf, indices: Sequence[Index], value: ir.Value) -> None:
+        view = _parts_view(leaf)
+        parts = self.vector.parts(value)
+        position = self.address(view, (*indices, Affine(0)))
+        if not (isinstance(position, Affine) and position.stride == 2):
+            for part in range(2):
+                self.store(view, (*indices, Affine(part)), parts[part])
+            return
+        real, imaginary = map(self.widen, parts)
+        chosen = [part * self.lanes + lane for lane in range(self.lanes) for part in range(2)]
+        mask = ir.Constant(ir.VectorType(I32, 2 * self.lanes), chosen)
+        both = self.vector.ir.shuffle_vector(real, imaginary, mask)
+        self._doubled().store(_flat(view), (Affine(position.base, 1),), both)
+
+    def _doubled(self) -> Expression:
+        """An emitter of twice the lanes, two for each of this one's."""
+        mask = self.mask
+        if mask is not None:
+            twice = [lane // 2 for lane in range(2 * self.lanes)]
+            chosen = ir.Constant(ir.VectorType(I32, 2 * self.lanes), twice)
+            mask = self.vector.ir.shuffle_vector(mask, mask, chosen)
+        return Expression(self.vector, self.index.sizes, {}, mask=mask, lanes=2 * self.lanes)
+
     def _pointers(self, leaf: Leaf, offsets: ir.Value) -> ir.Value:
         """The address of one element per lane."""
         element = memory_element(leaf.shape.dtype)
@@ -254,7 +316,12 @@ class Expression:
 
     def constant(self, shape: Shape, number: complex) -> ir.Value:
         """A scalar constant of the type of `shape`."""
-        assert not isinstance(number, complex), "complex constants are leaves"
+        if shape.dtype.is_complex:
+            number = complex(number)
+            part = register_element(shape.dtype.real)
+            real, imaginary = (self.vector.const(part, x) for x in (number.real, number.imag))
+            return self.vector.pair(real, imaginary)
+        assert not isinstance(number, complex)
         return self.vector.const(register_element(shape.dtype), number)
 
     def apply(self, computation: Computation, arguments: Sequence[ir.Value]) -> ir.Value:
@@ -292,6 +359,21 @@ def unsupported(instruction: Instruction) -> UnsupportedError:
     )
 
 
+def _is_complex(instruction: Instruction) -> bool:
+    return isinstance(instruction.shape, Shape) and instruction.shape.dtype.is_complex
+
+
+def _parts_view(leaf: Leaf) -> Leaf:
+    """A complex array as one of real numbers, with real and imaginary part as last dimension."""
+    shape = Shape(leaf.shape.dtype.real, (*leaf.shape.dims, 2))
+    return Leaf(leaf.pointer, shape, leaf.pitch)
+
+
+def _flat(leaf: Leaf) -> Leaf:
+    """An array seen as one dimension, whose size does not matter."""
+    return Leaf(leaf.pointer, Shape(leaf.shape.dtype, (2**31,)))
+
+
 def _suffix(type_: ir.Type) -> str:
     assert isinstance(type_, ir.VectorType)
     element = type_.element
@@ -305,4 +387,14 @@ def total_size(dims: tuple[Dim, ...]) -> Dim:
     return product(dims)
 
 
-__all__ = ["I8", "LANES", "RULES", "Expression", "Leaf", "Override", "rule", "unsupported"]
+__all__ = [
+    "I8",
+    "LANES",
+    "RULES",
+    "Expression",
+    "Leaf",
+    "Override",
+    "complex_rule",
+    "rule",
+    "unsupported",
+]

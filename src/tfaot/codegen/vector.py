@@ -7,9 +7,9 @@ intrinsic that a target lacking it would lower to a library call.
 
 Element types in registers: `pred` is i1, `s4` and `u4` are i8 holding the extended value, integers
 are iN, `f32` and `f64` are themselves, and the narrow floats (f16, bf16, f8) are `float` holding a
-value that the narrow type can represent. A complex number is a struct of two parts, each a scalar or
-vector (`parts`, `pair`); of all methods only `select`, `splat` and `convert` to the same type take
-it. In memory narrow floats are integers of their width and
+value that the narrow type can represent. A complex number is a struct of two parts (`parts`,
+`pair`), each a scalar or vector; of all methods only `select`, `splat` and `convert` to the same
+type take it. In memory narrow floats are integers of their width and
 `pred` is i8; `from_memory` and `to_memory` convert between the two.
 """
 

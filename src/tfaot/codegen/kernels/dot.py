@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from tfaot.codegen import complex
 from tfaot.codegen.elementwise import BINARY
 from tfaot.codegen.expression import LANES
 from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER, TileShape, tile_shape
-from tfaot.codegen.vector import I64, memory_element, register_element
+from tfaot.codegen.vector import I64, memory_element
 from tfaot.ir.attributes import Dot
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
@@ -326,8 +327,8 @@ def _emit_plain(context: KernelContext, dot: Instruction) -> None:
             return loop.results[0]
 
         uniform = all(context.expression().index.is_uniform(i) for i in indices)
-        type_ = register_element(dtype)
-        zero = context.vector.const(type_ if uniform else ir.VectorType(type_, LANES), 0)
+        zero = context.expression().constant(dot.array, 0)
+        zero = zero if uniform else context.vector.splat(zero, LANES)
         value = context.vector.round_to(total(0, zero), dtype)
         e = context.expression(mask, {id(dot): lambda _: value})
         (result,) = context.results
@@ -363,6 +364,8 @@ def _multiply_add(
     a, b, carried = e.alike(a, b, carried)
     if dtype.is_float:
         return v.fma(a, b, carried)
+    if dtype.is_complex:
+        return complex.add(v, carried, complex.multiply(v, a, b))
     product_ = BINARY["multiply"](v, dtype, a, b)
     return v.wrap_to(BINARY["add"](v, dtype, carried, product_), dtype)
 
