@@ -42,6 +42,7 @@ from tfaot.schedule.tiling import rows_per_tile
 from tfaot.signature import Signature
 from tfaot.symbolic.errors import NotSymbolicError
 from tfaot.symbolic.merge import merge
+from tfaot.verification.composition import rows_stay_apart
 
 if TYPE_CHECKING:
     from tfaot.frontend.session import LoadedModel
@@ -56,11 +57,13 @@ class Lowered:
         modules: one symbolic (or batch-less) module, or one per static batch size.
         batches: None for the former, else the batch size of each module.
         reason: why there is no symbolic form, None where there is.
+        composable: whether static sizes may be stitched together: rows seem to stay apart.
     """
 
     modules: tuple[Module, ...]
     batches: tuple[int | None, ...]
     reason: str | None = None
+    composable: bool = True
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     for batch in batch_sizes:
         progress("lower", f"batch {batch}")
         static.append(read_module(loaded.lower(batch)))
-    return Lowered(tuple(static), tuple(batch_sizes), reason)
+    return Lowered(tuple(static), tuple(batch_sizes), reason, rows_stay_apart(loaded))
 
 
 def build(
@@ -196,8 +199,6 @@ def build(
     options: CompileOptions,
     origin: Origin,
     progress: Progress = lambda stage, detail: None,
-    *,
-    compose: bool = True,
 ) -> Compiled:
     """Everything from HLO to object and header, in memory.
 
@@ -209,10 +210,9 @@ def build(
         options: namespace, and which intermediate texts to keep.
         origin: where the model came from.
         progress: told of the stages.
-        compose: whether static variants may be composed to other batch sizes.
     """
     variants: list[Variant] = []
-    batching = Batching(rows_independent=True, reason=lowered.reason)
+    batching = Batching(rows_independent=lowered.composable, reason=lowered.reason)
     for module, batch in zip(lowered.modules, lowered.batches, strict=True):
         progress("passes", "")
         module = run_passes(module, default_passes())
@@ -226,7 +226,7 @@ def build(
             tile = rows_per_tile(plan)
         variants.append(Variant(plan, batch, tile))
     progress("generate", f"{sum(len(v.schedule.kernels) for v in variants)} kernels")
-    generated = generate(name, signature, variants, target, compose=compose)
+    generated = generate(name, signature, variants, target, compose=lowered.composable)
     description = _manifest(name, signature, lowered, batching, generated, target, options, origin)
     progress("compile", f"{len(generated.kernels)} kernels for {target.name}")
     emitted = _emit(name, generated, description, target, options.emit)
