@@ -108,8 +108,8 @@ def measure_cpp(program: Path, features: Array) -> Measured:
 def measure_python(title: str, kind: str, model: Path) -> Measured:
     """Run the model from Python, in a process of its own."""
     result = OUT / f"{kind}.npz"
-    command = [sys.executable, HERE / "measure.py", kind, model, OUT / "poster.npy", result]
-    step(title, [*command, *map(str, BATCHES)], chatty=True)
+    command: list[str | Path] = [sys.executable, HERE / "measure.py", kind, model]
+    step(title, [*command, OUT / "poster.npy", result, *map(str, BATCHES)], chatty=True)
     with np.load(result) as file:
         return Measured(
             {b: file[f"output{b}"] for b in BATCHES},
