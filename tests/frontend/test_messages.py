@@ -14,6 +14,11 @@ from tfaot.frontend.messages import essential_line, last_words, nodes_named, tra
             "Exception encountered: Could not locate class 'A'.\n",
             "Could not locate class 'A'.",
         ),
+        (
+            "Graph execution error:\n\nDetected at node x\n<stack traces unavailable>\nindices[0] = -1",
+            "indices[0] = -1",
+        ),
+        ("\x1b[1mInput 0 does not fit\x1b[0m", "Input 0 does not fit"),
         ("INVALID_ARGUMENT: bad shape [[{{node a/b}}]]", "bad shape"),
         (
             "Input 1 must be constant.\n\ttf2xla conversion failed while converting f. "

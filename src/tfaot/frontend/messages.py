@@ -11,9 +11,11 @@ from tfaot.errors import TfaotError
 _LIMIT = 300
 _NOISE = re.compile(
     r"^(\s*$|Traceback|\s+File |\s*\^|Detected at node|Stack trace|The op is created at"
-    r"|dummy_file_name|In call to|Exception encountered|Arguments received|Call arguments"
+    r"|dummy_file_name|Graph execution error|<stack traces|In call to|Exception encountered"
+    r"|Arguments received|Call arguments"
     r"|\s+[•-] |\s*raise |Original stack trace|\d+ root error|\(\d+\) |config=)"
 )
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STATUS = re.compile(r"^\(\d+\)\s*\w+:\s*|^[A-Z_]{4,}:\s*")
 _NODE = re.compile(r"\{\{node (\S+?)\}\}")
 _NODE_REFERENCE = re.compile(r"\s*\[?\[?\{\{(?:function_)?node [^}]*\}\}\]?\]?")
@@ -27,7 +29,7 @@ def essential_line(error: BaseException | str) -> str:
     Keras puts the cause behind "Exception encountered:", XLA first; both add stack traces, dump
     hints and node references.
     """
-    text = str(error)
+    text = _COLOUR.sub("", str(error))
     if "Exception encountered:" in text:
         text = text.rsplit("Exception encountered:", 1)[1]
     lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line)]

@@ -49,9 +49,7 @@ def batch_leads(signature: Signature) -> bool:
     return True
 
 
-def _first_rows(
-    arrays: Sequence[NDArray[Any]], specs: Sequence[TensorSpec]
-) -> list[NDArray[Any]]:
+def _first_rows(arrays: Sequence[NDArray[Any]], specs: Sequence[TensorSpec]) -> list[NDArray[Any]]:
     taken = []
     for array, spec in zip(arrays, specs, strict=True):
         first = spec.dims[0] if spec.dims else 0

@@ -171,9 +171,9 @@ def _array(spec: TensorSpec, batch: int, seed: int, rules: InputRules) -> Array:
         return _integers(stream, shape, rules, spec.name).astype(dtype)
     if spec.dtype.is_complex:
         real, imaginary = stream.standard_normal((2, *shape))
-        return (real + 1j * imaginary).astype(dtype)
+        return np.asarray(real + 1j * imaginary).astype(dtype)
     if rules.floats == "unit":
-        return stream.random(shape).astype(dtype)
+        return np.asarray(stream.random(shape)).astype(dtype)
     values = np.asarray(stream.standard_normal(shape)) * _SCALES.get(batch, 1.0)
     if batch == _SPARSE:
         values = values * stream.integers(0, 2, shape)
