@@ -342,8 +342,7 @@ def _with_leaves(
     leaves: dict[int, Instruction] = {}
     for member in members:
         for operand in member.operands:
-            stored = operand
-            if id(stored) in inside:
+            if id(operand) in inside:
                 continue
             traits = ANCHORS.get(member.opcode)
             if member.opcode in CONTROL:
@@ -351,9 +350,10 @@ def _with_leaves(
                     leaves[id(storage_of(element))] = storage_of(element)
                 continue
             if traits and traits.stores_operands and not _is_scalar(operand):
-                stored = storage_of(operand)
-            if isinstance(stored.shape, Shape) and not _is_immediate(stored):
-                leaves[id(stored)] = stored
+                leaves[id(storage_of(operand))] = storage_of(operand)
+                continue
+            if isinstance(operand.shape, Shape) and not _is_immediate(operand):
+                leaves[id(operand)] = operand
     return Kernel(root, results, anchor, members, tuple(leaves.values()))
 
 

@@ -21,7 +21,7 @@ from tfaot.codegen.vector import I32, VectorBuilder, register_element
 from tfaot.ir.attributes import Reduce
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
-from tfaot.ir.shapes import Dim, product
+from tfaot.ir.shapes import product
 from tfaot.schedule.rows import monoid_of
 
 
@@ -74,16 +74,18 @@ class _ReduceEmitter:
         wide = [d for d, size in enumerate(self.dims) if size != 1]
         if wide and wide[-1] in self.kept:
             self._across_lanes()
-        elif monoid is not None:
-            self._along_lanes(monoid)
+        elif wide and monoid is not None:
+            self._along_lanes(monoid, wide[-1])
         else:
             self._one_by_one()
 
     def _across_lanes(self) -> None:
-        """The innermost dimension is kept: 16 results at a time."""
+        """The innermost dimension is kept: 16 results at a time, of all dimensions that follow."""
         dims = [self.dims[d] for d in self.kept]
-        wide = [n for n, d in enumerate(dims) if d != 1]
-        split = wide[-1]
+        wide = [d for d, size in enumerate(self.dims) if size != 1]
+        free = max((d + 1 for d in self.reduced if d in wide), default=0)
+        free = max(free, flat_from(self.operands[0], self.context.leaves))
+        split = sum(d < min(free, wide[-1]) for d in self.kept)
 
         def results(indices: tuple[Index, ...], mask: ir.Value | None) -> None:
             e = self.context.expression(mask)
@@ -102,19 +104,16 @@ class _ReduceEmitter:
 
         self.context.loops([self.dims[d] for d in self.kept], result)
 
-    def _along_lanes(self, monoid: str) -> None:
-        """A known reducer over the innermost dimension: 16 partial results, then a fold."""
+    def _along_lanes(self, monoid: str, last: int) -> None:
+        """A known reducer over dimension `last`, the innermost: 16 partial results, then a fold."""
         dtype = self.operands[0].array.dtype
         element = register_element(dtype)
-        first = len(self.dims)
+        first = last
         flat = flat_from(self.operands[0], self.context.leaves)
-        while (
-            first > 0 and (first - 1 in self.reduced) and (first > flat or first == len(self.dims))
-        ):
+        while first > flat and (first - 1 in self.reduced or self.dims[first - 1] == 1):
             first -= 1
-        first = max(first, min(flat, len(self.dims) - 1))
         outer = tuple(d for d in self.reduced if d < first)
-        inner = tuple(self.dims[first:])
+        inner = range(first, last + 1)
 
         def result(indices: tuple[Index, ...]) -> None:
             neutral = self.context.vector.const(
@@ -134,9 +133,9 @@ class _ReduceEmitter:
         mask: ir.Value | None,
         start: Sequence[ir.Value],
         reduced: tuple[int, ...],
-        inner: tuple[Dim, ...] = (),
+        inner: range = range(0),
     ) -> list[ir.Value]:
-        """Loops over the reduced dimensions, then 16 at a time over `inner`, carrying results."""
+        """Loops over the reduced dimensions, then 16 at a time over `inner`: the results."""
         where: list[Index] = [Affine(0)] * len(self.dims)
         for d, index in zip(self.kept, kept, strict=True):
             where[d] = index
@@ -148,7 +147,7 @@ class _ReduceEmitter:
         mask: ir.Value | None,
         carried: list[ir.Value],
         reduced: list[int],
-        inner: tuple[Dim, ...],
+        inner: range,
     ) -> list[ir.Value]:
         context = self.context
         if reduced:
@@ -165,16 +164,15 @@ class _ReduceEmitter:
             return self._step(where, mask, carried)
         return self._lanes(where, carried, inner)
 
-    def _lanes(
-        self, where: list[Index], carried: list[ir.Value], inner: tuple[Dim, ...]
-    ) -> list[ir.Value]:
+    def _lanes(self, where: list[Index], carried: list[ir.Value], inner: range) -> list[ir.Value]:
         context, builder = self.context, self.context.builder
-        extent = context.size(product(inner))
-        first = len(self.dims) - len(inner)
+        dims = self.dims[inner.start : inner.stop]
+        extent = context.size(product(dims))
 
         def at(position: Index, mask: ir.Value | None, values: list[ir.Value]) -> list[ir.Value]:
-            split = context.expression(mask).index.split(position, inner)
-            return self._step([*where[:first], *split], mask, values)
+            split = context.expression(mask).index.split(position, dims)
+            place = [*where[: inner.start], *split, *where[inner.stop :]]
+            return self._step(place, mask, values)
 
         if isinstance(extent, int):
             full: int | ir.Value = extent - extent % LANES
