@@ -15,7 +15,8 @@ from tfaot.frontend.messages import essential_line, last_words, nodes_named, tra
             "Could not locate class 'A'.",
         ),
         (
-            "Graph execution error:\n\nDetected at node x\n<stack traces unavailable>\nindices[0] = -1",
+            "Graph execution error:\n\nDetected at node x\n<stack traces unavailable>\n"
+            "indices[0] = -1",
             "indices[0] = -1",
         ),
         ("\x1b[1mInput 0 does not fit\x1b[0m", "Input 0 does not fit"),

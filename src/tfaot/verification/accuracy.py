@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ def typical_magnitude(expected: Array, axis: int | None = None) -> Array:
     if axis is None:
         return np.asarray(whole)
     rows = np.moveaxis(magnitude, axis, 0)[:_TYPICAL_ROWS]
-    typical = _median(rows.reshape(len(rows), -1)).reshape(rows.shape[1:])
+    features = rows.shape[1:]
+    columns = rows.reshape(len(rows), math.prod(features))
+    typical = _median(columns).reshape(features)
     typical = np.where(typical > 0, typical, whole)
     return np.asarray(np.expand_dims(typical, axis))
 

@@ -1,0 +1,63 @@
+"""What rounding can do to outputs."""
+
+import numpy as np
+
+from tfaot.interpreter.evaluate import evaluate
+from tfaot.verification.rounding import rounding_spread
+
+
+def spread(module, *inputs):
+    expected = evaluate(module, inputs, float64=True)
+    return rounding_spread(module, inputs, len(inputs[0]), expected)[0], expected[0]
+
+
+def test_movement_of_data_does_not_round(hlo):
+    x = np.ones((3, 2), np.float32)
+    moved, _ = spread(
+        hlo("x = f32[B,2] parameter(0)\nROOT y = f32[2,B] transpose(x), dimensions={1,0}"), x
+    )
+    assert not moved.any()
+
+
+def test_one_operation_moves_by_about_its_last_place(hlo):
+    x = np.full((64, 1), 3.0, np.float32)
+    moved, exact = spread(hlo("x = f32[B,1] parameter(0)\nROOT y = f32[B,1] multiply(x, x)"), x)
+    assert np.all(moved <= exact * 2.0**-23)
+    assert np.all(moved > exact * 2.0**-27)
+
+
+def test_cancellation_keeps_the_error_of_its_terms(hlo):
+    body = """
+    x = f32[B,1] parameter(0)
+    c = f32[] constant(1e6)
+    cb = f32[B,1] broadcast(c), dimensions={}
+    a = f32[B,1] add(x, cb)
+    ROOT y = f32[B,1] subtract(a, cb)
+    """
+    moved, exact = spread(hlo(body), np.full((8, 1), 0.5, np.float32))
+    assert np.all(moved > 1e-3 * exact)
+
+
+def test_long_sums_move_more_than_short_ones(hlo):
+    def total(length):
+        body = f"""
+        x = f32[B,{length}] parameter(0)
+        z = f32[] constant(0)
+        ROOT y = f32[B] reduce(x, z), dimensions={{1}}, to_apply=add
+        """
+        x = np.tile(np.array([1.0, -1.0], np.float32), (16, length // 2))
+        return spread(hlo(body), x)[0].max()
+
+    assert total(1024) > 50 * total(8)
+
+
+def test_a_threshold_flips(hlo):
+    body = """
+    x = f32[B,1] parameter(0)
+    s = f32[B,1] multiply(x, x)
+    c = f32[] constant(1)
+    cb = f32[B,1] broadcast(c), dimensions={}
+    ROOT y = pred[B,1] compare(s, cb), direction=GT
+    """
+    moved, _ = spread(hlo(body), np.array([[1.0], [2.0], [0.5]], np.float32))
+    np.testing.assert_array_equal(moved[:, 0], [1.0, 0.0, 0.0])
