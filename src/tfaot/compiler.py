@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,9 @@ from typing import TYPE_CHECKING, Any
 from tfaot.artifact import Artifact, check_output_dir, write_artifact
 from tfaot.codegen.module import SLACK, GeneratedModule, Variant, generate
 from tfaot.codegen.target import Emitted, Target, emit, resolve_target
-from tfaot.errors import UnsupportedError, UsageError
-from tfaot.frontend.interface import PROBES
-from tfaot.ir.module import Module
+from tfaot.errors import UsageError
 from tfaot.ir.printer import print_module
-from tfaot.ir.proto import read_module
+from tfaot.lowering import Lowered, Progress, lower
 from tfaot.options import CompileOptions, check_name
 from tfaot.packaging import manifest as packaging
 from tfaot.packaging.header import header_text
@@ -40,30 +38,10 @@ from tfaot.passes.pipeline import default_passes, run_passes
 from tfaot.schedule.control import schedule
 from tfaot.schedule.tiling import rows_per_tile
 from tfaot.signature import Signature
-from tfaot.symbolic.errors import NotSymbolicError
-from tfaot.symbolic.merge import merge
-from tfaot.verification.composition import rows_stay_apart
+from tfaot.verification.composition import with_composition
 
 if TYPE_CHECKING:
     from tfaot.frontend.session import LoadedModel
-
-Progress = Callable[[str, str], None]
-
-@dataclass(frozen=True)
-class Lowered:
-    """A model as HLO.
-
-    Attributes:
-        modules: one symbolic (or batch-less) module, or one per static batch size.
-        batches: None for the former, else the batch size of each module.
-        reason: why there is no symbolic form, None where there is.
-        composable: whether static sizes may be stitched together: rows seem to stay apart.
-    """
-
-    modules: tuple[Module, ...]
-    batches: tuple[int | None, ...]
-    reason: str | None = None
-    composable: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,7 +112,7 @@ def compile_model(
         tf_xla_flags=options.tf_xla_flags,
         session=session,
     ) as loaded:
-        lowered = lower(loaded, options.batch_sizes, progress)
+        lowered = with_composition(lower(loaded, options.batch_sizes, progress), loaded)
         origin = _origin(model, loaded, options)
         compiled = build(name, loaded.signature, lowered, target, options, origin, progress)
         if options.verify:
@@ -163,32 +141,6 @@ def default_name(model: object) -> str:
         return check_name(cleaned)
     except UsageError:
         return f"{cleaned}_model"
-
-
-def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -> Lowered:
-    """The model's HLO: symbolic in the batch where it has such a form, else per batch size."""
-    if not loaded.signature.has_batch:
-        progress("lower", "")
-        return Lowered((read_module(loaded.lower(None)),), (None,))
-    modules = []
-    for batch in PROBES:
-        progress("lower", f"batch {batch}")
-        modules.append(read_module(loaded.lower(batch)))
-    progress("symbolic", "")
-    try:
-        return Lowered((merge(modules, PROBES),), (None,))
-    except NotSymbolicError as error:
-        reason = str(error)
-    if not batch_sizes:
-        raise UnsupportedError(
-            f"no form of this model serves every batch size ({reason}): "
-            "give the sizes to compile it for, such as --batch-sizes 1,2,4,8"
-        )
-    static = []
-    for batch in batch_sizes:
-        progress("lower", f"batch {batch}")
-        static.append(read_module(loaded.lower(batch)))
-    return Lowered(tuple(static), tuple(batch_sizes), reason, rows_stay_apart(loaded))
 
 
 def build(
@@ -354,4 +306,4 @@ def _write(directory: Path, name: str, compiled: Compiled, extra: dict[str, str]
     )
 
 
-__all__ = ["Compiled", "Lowered", "build", "compile_model", "default_name", "lower"]
+__all__ = ["Compiled", "Lowered", "Origin", "build", "compile_model", "default_name", "lower"]

@@ -7,6 +7,7 @@ company and alone. Verification then compares whole batches, as always.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from tfaot.errors import TfaotError
 from tfaot.ir.shapes import BatchDim
+from tfaot.lowering import Lowered
 from tfaot.signature import Signature, TensorSpec
 from tfaot.verification.inputs import make_inputs
 
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 ROWS, FEWER = 5, 2
 TOLERANCE = 1e-3
 """Relative to an output's largest value: rounding is far below, other rows' influence far above."""
+
+
+def with_composition(lowered: Lowered, loaded: LoadedModel) -> Lowered:
+    """`lowered`, knowing whether its static batch sizes may be stitched together."""
+    if lowered.reason is None:
+        return lowered
+    return replace(lowered, composable=rows_stay_apart(loaded))
 
 
 def rows_stay_apart(loaded: LoadedModel) -> bool:

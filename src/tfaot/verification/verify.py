@@ -20,14 +20,15 @@ from tfaot.ir.module import Module
 from tfaot.options import CompileOptions
 from tfaot.signature import Signature
 from tfaot.verification.accuracy import scaled_ulp
+from tfaot.verification.composition import with_composition
 from tfaot.verification.inputs import InputRules, find_rules, make_inputs
 from tfaot.verification.judge import Sample, batch_axis, judge
 from tfaot.verification.report import VerificationReport
 from tfaot.verification.rounding import rounding_spread
 
 if TYPE_CHECKING:
-    from tfaot.compiler import Lowered
     from tfaot.frontend.session import LoadedModel
+    from tfaot.lowering import Lowered
     from tfaot.runtime.model import Model
 
 __all__ = ["BATCH_SIZES", "scaled_ulp", "verify_artifact", "verify_model"]
@@ -51,8 +52,8 @@ def verify_artifact(
         VerificationError: an output misses its bound.
         TfaotError: the artifact or the model can't be read.
     """
-    from tfaot.compiler import lower
     from tfaot.frontend.session import open_model
+    from tfaot.lowering import lower
 
     progress("load", str(model))
     with open_model(
@@ -64,7 +65,7 @@ def verify_artifact(
         set_values=options.set_values,
         custom_objects=options.custom_objects,
     ) as loaded:
-        lowered = lower(loaded, options.batch_sizes, progress)
+        lowered = with_composition(lower(loaded, options.batch_sizes, progress), loaded)
         return verify_model(manifest, loaded, lowered, progress).to_json()
 
 
