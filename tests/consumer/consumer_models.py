@@ -54,7 +54,7 @@ def compile_to(folder: Path, model: Model, target: str = TARGET, name: str = "")
     lowered = Lowered((model.module,), (None,))
     if model.static:
         modules = tuple(specialise(model.module, size) for size in model.static)
-        lowered = Lowered(modules, model.static, "compiled for static sizes")
+        lowered = Lowered(modules, model.static, "compiled for static sizes", composable=True)
     name = name or model.name
     compiled = build(
         name,
