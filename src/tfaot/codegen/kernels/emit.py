@@ -8,7 +8,10 @@ from tfaot.codegen import elementwise, gather, movement
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.convolution import emit_convolution
 from tfaot.codegen.kernels.dot import emit_dot
+from tfaot.codegen.kernels.fft import emit_fft
+from tfaot.codegen.kernels.linalg import emit_cholesky, emit_triangular_solve
 from tfaot.codegen.kernels.loop import emit_loop
+from tfaot.codegen.kernels.random import emit_rng_bit_generator
 from tfaot.codegen.kernels.reduce import emit_reduce
 from tfaot.codegen.kernels.rows import emit_rows
 from tfaot.codegen.kernels.scatter import emit_scatter
@@ -30,6 +33,10 @@ EMITTERS: dict[str, Callable[[KernelContext], None]] = {
     "scatter": emit_scatter,
     "sort": emit_sort,
     "custom-call": emit_custom_call,
+    "fft": emit_fft,
+    "cholesky": emit_cholesky,
+    "triangular-solve": emit_triangular_solve,
+    "rng-bit-generator": emit_rng_bit_generator,
 }
 
 
