@@ -4,7 +4,7 @@ import pytest
 from compiled import compile_module
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_modules import graphs, inputs_of
+from random_modules import RandomGraph, graphs, inputs_of
 
 from tfaot.interpreter import evaluate
 from tfaot.ir.printer import print_module
@@ -21,7 +21,7 @@ SLOW = settings(max_examples=1000, deadline=None, suppress_health_check=_CHECKS)
 def _check(graph, level):
     module = graph.build()
     verify(module)
-    run = compile_module(graph, level)
+    run = compile_module(module, level)
     for batch in BATCHES:
         inputs = inputs_of(module, batch)
         expected = evaluate(module, inputs, batch=batch)
@@ -31,6 +31,22 @@ def _check(graph, level):
             except AssertionError as error:
                 text = print_module(module)
                 raise AssertionError(f"output {number}, batch {batch}: {error}\n{text}") from None
+
+
+FOUND = (
+    RandomGraph(80, 3, 2, 3),
+    RandomGraph(83, 3, 11, 3, rows_apart=True),
+    RandomGraph(161, 3, 16, 2, rows_apart=True),
+    RandomGraph(226, 3, 18, 1),
+    RandomGraph(274, 2, 4, 1),
+    RandomGraph(1742, 3, 14, 3),
+)
+"""Graphs that once went wrong."""
+
+
+@pytest.mark.parametrize("graph", FOUND, ids=lambda g: str(g.seed))
+def test_graphs_that_once_went_wrong(graph):
+    _check(graph, "x86-64-v3")
 
 
 @FAST

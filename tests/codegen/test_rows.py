@@ -1,5 +1,9 @@
 """Rows: same bits in any batch and position, on every target; only own buffers touched."""
 
+import ctypes
+import mmap
+import os
+
 import numpy as np
 import pytest
 from compiled import compile_module
@@ -81,6 +85,38 @@ def test_values_on_every_level(name, level):
 def test_workspace_is_a_constant_where_rows_are_apart(name):
     run = compile_module(MODELS[name].build())
     assert run.workspace_bytes(1) == run.workspace_bytes(100_000)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_outside_of_inputs_is_read(name):
+    """Inputs end where memory that can't be read begins; a fault would end the child process."""
+    run = compile_module(MODELS[name].build())
+    child = os.fork()
+    if child == 0:
+        for batch in (1, 2, 3, 7, 17, 33):
+            sources = [ends_at_a_wall(x) for x in inputs_of(name, batch)]
+            results = [bytearray(o.array.at(batch).size * 8 + 64) for o in run.module.outputs]
+            scratch = np.zeros(run.workspace_bytes(batch) + 64, np.uint8)
+            pointers = [ctypes.addressof(ctypes.c_char.from_buffer(r)) for r in results]
+            run.call(batch, [*sources, *pointers, -(-scratch.ctypes.data // 64) * 64])
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, name
+
+
+def ends_at_a_wall(array: np.ndarray) -> int:
+    """The address of a copy of `array` whose last byte is the last before an unreadable page."""
+    page = mmap.PAGESIZE
+    size = -(-array.nbytes // page) * page
+    memory = mmap.mmap(-1, size + page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    start = address + size - array.nbytes
+    ctypes.memmove(start, np.ascontiguousarray(array).ctypes.data, array.nbytes)
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + size), page, 0) == 0
+    _WALLS.append(memory)
+    return start
+
+
+_WALLS: list[mmap.mmap] = []
 
 
 @pytest.mark.parametrize("name", ["dense", "embedding"])

@@ -158,3 +158,11 @@ def _batch_inside(b: ModuleBuilder) -> tuple[Instruction, ...]:
     x = b.parameter(F32, (5, B, 3))
     shifted = b.unary("negate", b.slice(x, (1, 0, 0), (5, B, 3)))
     return shifted, b.constant(np.arange(4, dtype=np.float32))
+
+
+@_model("rows-against-rows", rows_apart=False)
+def _rows_against_rows(b: ModuleBuilder) -> tuple[Instruction, ...]:
+    """Attention between the rows of a batch: arrays of B x B elements."""
+    x = b.parameter(F32, (B, 5))
+    weights = _softmax(b, b.dot(x, x, (1,), (1,)))
+    return weights, b.transpose(weights, (1, 0)), b.matmul(weights, x)

@@ -238,16 +238,18 @@ class IndexBuilder:
                     continue
             parts.append((dim, index))
         total: Index = ZERO
-        weight: Dim = 1
-        for dim, index in reversed(parts):
+        # A number, because rows against rows have no weight that is affine in the batch size.
+        weight: Number = 1
+        for left, (dim, index) in reversed(list(enumerate(parts))):
             if isinstance(index, Digit) and index.weight == 1 and index.size is None:
                 index = index.source
             if isinstance(weight, int):
                 scaled = self.scale(index, weight)
             else:
-                scaled = self._scale_by_value(index, as_value(self.size(weight)))
+                scaled = self._scale_by_value(index, weight)
             total = scaled if total == ZERO else self.sum(total, scaled)
-            weight = product((weight, dim))
+            if left:
+                weight = self.mul(weight, self.size(dim))
         return total
 
     def _scale_by_value(self, index: Index, factor: ir.Value) -> Index:

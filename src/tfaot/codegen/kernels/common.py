@@ -17,7 +17,7 @@ from tfaot.codegen.target import Target
 from tfaot.codegen.vector import I1, I64, VectorBuilder
 from tfaot.ir.attributes import Broadcast, Iota, Slice
 from tfaot.ir.module import Instruction
-from tfaot.ir.shapes import Dim, product
+from tfaot.ir.shapes import BatchDim, Dim, product
 from tfaot.passes.dims import reshape_groups
 from tfaot.schedule.fusion import Kernel, is_elementwise
 
@@ -118,6 +118,7 @@ class KernelContext:
 
         The trailing dimensions are walked as one, so their indices are digits of one number.
         """
+        split = max(split, affine_from(dims))
         outer, inner = tuple(dims[:split]), tuple(dims[split:])
         extent = product(inner)
 
@@ -143,9 +144,16 @@ def flat_from(instruction: Instruction, leaves: Mapping[int, object]) -> int:
     """
     if instruction.array.rank == 0:
         return 0
-    walk = _Walk(instruction.array.dims, leaves)
-    walk.visit(instruction, tuple(range(instruction.array.rank)))
-    return walk.first
+    dims = instruction.array.dims
+    walk = _Walk(dims, leaves)
+    walk.visit(instruction, tuple(range(len(dims))))
+    return max(walk.first, affine_from(dims))
+
+
+def affine_from(dims: Sequence[Dim]) -> int:
+    """The first dimension from which the number of elements is affine in the batch size."""
+    symbolic = [d for d, size in enumerate(dims) if isinstance(size, BatchDim)]
+    return symbolic[-2] + 1 if len(symbolic) > 1 else 0
 
 
 @dataclass(frozen=True)

@@ -143,10 +143,17 @@ def merge_slice(node: Instruction) -> Instruction | None:
         return None
     outer, inner = node.attr(Slice), x.attr(Slice)
     rank = range(node.array.rank)
-    starts = tuple(inner.starts[d] + outer.starts[d] * inner.strides[d] for d in rank)
+    # Where nothing is taken, steps of the inner slice could lead out of the array.
+    starts = tuple(
+        inner.starts[d] + (outer.starts[d] * inner.strides[d] if node.array.dims[d] != 0 else 0)
+        for d in rank
+    )
     strides = tuple(inner.strides[d] * outer.strides[d] for d in rank)
     if all(s == 1 for s in inner.strides):
-        limits = tuple(inner.starts[d] + outer.limits[d] for d in rank)
+        limits = tuple(
+            inner.starts[d] + outer.limits[d] if node.array.dims[d] != 0 else starts[d]
+            for d in rank
+        )
     else:
         if not node.array.is_static:
             return None
