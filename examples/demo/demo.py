@@ -205,8 +205,8 @@ def main() -> None:
         "difference, ULP: the largest between C++ and TensorFlow; against float64 the compiled "
         f"model is at most {report['worst_ulp']:.0f} ULP off, TensorFlow "
         f"{report['tensorflow_ulp']:.0f}.\n"
-        "times: the fastest of many calls; ratio: TensorFlow to C++; memory: resident, of the "
-        "process.\n"
+        "times: CPU time of a call, the fastest of many; ratio: TensorFlow to C++; memory: "
+        "resident, of the process.\n"
         "Rows have the same bits in C++ and Python, and at every batch size.\n"
         f"Took {time.perf_counter() - start:.0f} s. The files are in {_short(str(OUT))}/."
     )
