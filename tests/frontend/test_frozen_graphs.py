@@ -131,14 +131,7 @@ def test_an_unknown_rank_can_be_given(session, write_graph, tmp_path, interface)
     assert interface(model)[1] == [("y", "f32[B,3]")]
 
 
-def test_old_loops_and_variables_are_refused(session, write_graph, tmp_path):
-    def loop(tf1):
-        x = tf1.placeholder(tf1.float32, [None, 4], "x")
-        tf1.while_loop(lambda i, _: i < 3, lambda i, a: (i + 1, a * 2.0), [0, x], name="w")
-
-    path = write_graph(tmp_path / "loop.pb", loop, ["w/Exit_1"])
-    with pytest.raises(UnsupportedError, match="while loops of TensorFlow 1"):
-        session.load(ModelSource(path))
+def test_variables_are_refused(session, write_graph, tmp_path):
     path = write_graph(tmp_path / "live.pb", classifier, [])
     with pytest.raises(ModelError, match="not frozen"):
         session.load(ModelSource(path))

@@ -36,6 +36,10 @@ _TRAINING_SCOPE = re.compile(
 )
 _JUDGING_OPS = frozenset({"ArgMax", "ArgMin", "Equal", "NotEqual", "InTopK", "InTopKV2"})
 _LEARNING_PHASE = re.compile(r"(^|/|_)learning_phase(_\d+)?$")
+_TRAINING_FLAG = re.compile(r"train|phase|drop_?out|infer|is_test|mode", re.IGNORECASE)
+_BOOL = 10  # DataType.DT_BOOL of tensorflow/core/framework/types.proto
+_OPAQUE_TYPES = frozenset({20, 21})  # DT_RESOURCE, DT_VARIANT
+_LOWERED_EXIT = re.compile(r"/exit/_\d+$")
 _IDENTITY = re.compile(r"^(?:.*/)?Identity(?:_(\d+))?$")
 _STALE_ATTRIBUTES = ("_class", "_output_shapes", "_XlaMustCompile", "_XlaCompile", "_XlaScope")
 _STALE_FUNCTION_ATTRIBUTES = ("_input_shapes", "_XlaMustCompile", "_XlaCompile")
@@ -238,7 +242,8 @@ def find_outputs(graph_def: Any) -> tuple[str, ...]:
         raise ModelError(
             "no output was found, as nothing depends on a placeholder: name it with --outputs NODE"
         )
-    candidates = list(feeds)
+    # What a loop leaves behind besides its results, such as its counter, is no output.
+    candidates = [n for n in feeds if not _leaves_loop(nodes[n])] or list(feeds)
     judging = [n for n in candidates if _judges(nodes[n])]
     if judging or len({feeds[n] for n in candidates}) > 1:
         raise ModelError(
@@ -251,38 +256,27 @@ def find_outputs(graph_def: Any) -> tuple[str, ...]:
     return tuple(candidates)
 
 
-def check_control_flow(graph: FrozenGraph) -> None:
-    """Refuse control flow of TensorFlow 1, which XLA can't compile.
+def check_training_flags(graph: FrozenGraph) -> None:
+    """Refuse an input that only tells whether the model is in training: it wants to be fixed.
 
     Raises:
-        UnsupportedError: names the node, and the placeholder to fix where one decides.
+        UnsupportedError: names the input and the Switch that depends on it.
     """
-    graph_def = graph.graph_def
-    inputs = {node_of(i.tensor): i.name for i in graph.inputs}
-    nodes = {node.name: node for node in graph_def.node}
-    loops = [n.name for n in graph_def.node if n.op in {"Enter", "Exit", "NextIteration"}]
-    if loops:
-        raise UnsupportedError(
-            f"while loops of TensorFlow 1 can't be compiled (node '{loops[0]}'): "
-            "export the model again with TensorFlow 2"
-        )
-    for node in graph_def.node:
-        if node.op not in CONTROL_FLOW_V1:
+    flags = {
+        node_of(i.tensor): i.name
+        for i in graph.inputs
+        if i.dtype == _BOOL and i.shape in {None, ()} and _TRAINING_FLAG.search(i.name)
+    }
+    nodes = {node.name: node for node in graph.graph_def.node}
+    for node in graph.graph_def.node if flags else ():
+        if node.op != "Switch":
             continue
-        switches = [node] if node.op == "Switch" else []
-        for switch in switches:
-            reached = _sources(nodes, switch.input[1])
-            deciding = [inputs[name] for name in reached if name in inputs]
-            if deciding:
-                raise UnsupportedError(
-                    f"the Switch '{node.name}' depends on the input '{deciding[0]}': "
-                    f"fix it, for example with --set {deciding[0]}=false"
-                )
-    left = next((n for n in graph_def.node if n.op in CONTROL_FLOW_V1), None)
-    if left is not None:
-        raise UnsupportedError(
-            f"control flow of TensorFlow 1 can't be compiled: {left.op} '{left.name}'"
-        )
+        deciding = [flags[name] for name in _sources(nodes, node.input[1]) if name in flags]
+        if deciding:
+            raise UnsupportedError(
+                f"the Switch '{node.name}' depends on the input '{deciding[0]}': "
+                f"fix it, for example with --set {deciding[0]}=false"
+            )
 
 
 def check_determinism(graph_def: Any) -> None:
@@ -332,8 +326,14 @@ def _gives_result(node: Any, nodes: dict[str, Any]) -> bool:
         return False
     if node.op.startswith(("Apply", "ResourceApply")) or node.op in {"Switch", "LoopCond"}:
         return False
+    if "T" in node.attr and node.attr["T"].type in _OPAQUE_TYPES:
+        return False
     source = nodes.get(node_of(node.input[0])) if node.op == "Identity" and node.input else None
     return source is None or source.op != "Switch"
+
+
+def _leaves_loop(node: Any) -> bool:
+    return node.op in {"Exit", "RefExit"} or bool(_LOWERED_EXIT.search(node.name))
 
 
 def _judges(node: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tfaot.frontend import keras_models
 from tfaot.frontend import tensorflow as backend
 from tfaot.frontend.environment import expands_scatter
 from tfaot.frontend.exported import ExportedFunction
+from tfaot.frontend.functional import functionalised
 from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.interface import PROBES, affine_dims, element_type, input_specs
 from tfaot.frontend.messages import translated
@@ -38,7 +40,8 @@ class Model:
     def __init__(self, source: ModelSource) -> None:
         kind = model_kind(source.path)
         _check_options(source, kind)
-        self._graph, digest = _load(source, kind)
+        loaded = _load(source, kind)
+        self._graph, self._reference = loaded.graph, loaded.reference
         self._inputs = input_specs(self._graph.inputs, source.input_shapes)
         self._functions: dict[int | None, Any] = {}
         self._lowered: dict[int | None, bytes] = {}
@@ -49,7 +52,7 @@ class Model:
             Signature(self._inputs, self._outputs()),
             sum(count for count, _, _ in constants),
             sum(size for _, size, _ in constants),
-            digest,
+            loaded.digest,
             backend.versions(),
         )
 
@@ -92,7 +95,9 @@ class Model:
             shapes = [
                 tuple(d if isinstance(d, int) else None for d in i.dims) for i in self._inputs
             ]
-            self._dynamic = backend.make_function(self._graph, shapes)
+            old = graphs.has_control_flow_v1(self._reference.graph_def)
+            make = backend.make_session_function if old else backend.make_function
+            self._dynamic = make(self._reference, shapes)
         return self._dynamic
 
     def _shapes(self, batch: int | None) -> list[tuple[int, ...]]:
@@ -147,7 +152,20 @@ def _check_options(source: ModelSource, kind: ModelKind) -> None:
         )
 
 
-def _load(source: ModelSource, kind: ModelKind) -> tuple[FrozenGraph, str]:
+@dataclass(frozen=True)
+class _Loaded:
+    """A graph for XLA, the same as its author wrote it for TensorFlow, and the files' digest.
+
+    They differ where control flow of TensorFlow 1 was rewritten: results are compared with those
+    of the original.
+    """
+
+    graph: FrozenGraph
+    reference: FrozenGraph
+    digest: str
+
+
+def _load(source: ModelSource, kind: ModelKind) -> _Loaded:
     match kind:
         case ModelKind.SAVED_MODEL:
             graph = backend.load_saved_model(source.path, source.signature)
@@ -159,11 +177,14 @@ def _load(source: ModelSource, kind: ModelKind) -> tuple[FrozenGraph, str]:
             graph = _load_exported(source.path)
     graph = backend.fix_inputs(graph, source.set_values) if kind is not ModelKind.GRAPH else graph
     graph = graphs.pruned(graph, keep_control=graphs.has_control_flow_v1(graph.graph_def))
-    graph = graphs.canonical(graphs.pruned(backend.fold_control_flow(graph)))
-    graphs.check_control_flow(graph)
+    graph = backend.fold_control_flow(graph)
+    graphs.check_training_flags(graph)
+    old = graphs.has_control_flow_v1(graph.graph_def)
+    reference = graphs.pruned(graph, keep_control=True) if old else None
+    graph = graphs.canonical(graphs.pruned(functionalised(graph)))
     graphs.check_inputs(graph)
     graphs.check_determinism(graph.graph_def)
-    return graph, digest_files(source.path, kind)
+    return _Loaded(graph, reference or graph, digest_files(source.path, kind))
 
 
 def _load_exported(path: Path) -> FrozenGraph:

@@ -295,6 +295,28 @@ def make_function(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...]]) 
         return tf.function(call, autograph=False).get_concrete_function(*specs)
 
 
+def make_session_function(graph: FrozenGraph, shapes: Sequence[tuple[int | None, ...]]) -> Any:
+    """The graph as a callable that runs in a TensorFlow 1 session.
+
+    Loops of TensorFlow 1 don't run in a ConcreteFunction. TensorFlow's results are then arrays.
+    """
+    tf = tf_module()
+    settings = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=1
+    )
+    full = tf.Graph()
+    with translated(ModelError, "the model can't be rebuilt for these shapes"), full.as_default():
+        results = import_graph(graph, shapes)
+        feeds = [full.get_tensor_by_name(f"{_ARGUMENT}{n}:0") for n in range(len(shapes))]
+        session = tf.compat.v1.Session(graph=full, config=settings)
+        call = session.make_callable(results, feed_list=feeds)
+
+    def run_session(*tensors: Any) -> list[Any]:
+        return list(call(*(np.asarray(t) for t in tensors)))
+
+    return run_session
+
+
 def output_shapes(function: Any) -> list[tuple[int | None, ...] | None]:
     """The result shapes that TensorFlow infers, None where it can't tell."""
     return [known_dims(t.shape) for t in function.outputs]
@@ -367,7 +389,7 @@ _XLA_BUILT_IN = frozenset({"NoOp", "Placeholder", "PartitionedCall", "StatefulPa
 
 def evaluate(function: Any, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """The results of plain TensorFlow on the given arrays."""
-    return [np.asarray(t.numpy()) for t in run(function, to_tensors(inputs))]
+    return [np.asarray(t) for t in run(function, to_tensors(inputs))]
 
 
 def to_tensors(inputs: Sequence[NDArray[Any]]) -> list[Any]:
@@ -376,7 +398,7 @@ def to_tensors(inputs: Sequence[NDArray[Any]]) -> list[Any]:
 
 
 def run(function: Any, tensors: Sequence[Any]) -> list[Any]:
-    """One call of a function made by `make_function`."""
+    """One call of a function made by `make_function` or `make_session_function`."""
     with translated(ModelError, "TensorFlow can't evaluate the model"):
         return list(function(*tensors))
 
