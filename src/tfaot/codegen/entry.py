@@ -18,7 +18,9 @@ from tfaot.codegen.index import as_value, polynomial
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER
 from tfaot.codegen.vector import I8, I32, I64
-from tfaot.ir.shapes import BatchDim, Shape, dim_at
+from tfaot.ir.attributes import Slice
+from tfaot.ir.module import Instruction
+from tfaot.ir.shapes import BatchDim, Dim, Shape, dim_at
 from tfaot.schedule.sizes import ALIGNMENT, NOTHING, Bytes, round_up
 from tfaot.signature import Signature
 
@@ -126,18 +128,16 @@ class EntryEmitter:
     def needs_run_without_rows(self) -> bool:
         """Whether a call with n = 0 has outputs to write: sums over no rows, or other fixed sizes.
 
-        Not where a size that the kernels work with (B - 1) is none at all for n = 0.
+        Not where a size or an index that the kernels work with (B - 1) is none at all for n = 0.
         """
         shapes = [spec.shape for spec in self.signature.outputs]
         if all(any(dim_at(d, 0) <= 0 for d in shape.dims) for shape in shapes):
             return False
-        computations = [b.variant.schedule.computation for b in self.bodies]
         return all(
             dim_at(d, 0) >= 0
-            for computation in computations
-            for instruction in computation.instructions
-            if isinstance(instruction.shape, Shape)
-            for d in instruction.shape.dims
+            for body in self.bodies
+            for instruction in body.variant.schedule.computation.instructions
+            for d in _sizes_and_starts(instruction)
         )
 
     # Static batch sizes
@@ -290,3 +290,11 @@ def _row_bytes(shape: Shape) -> int:
         assert isinstance(inner, int)
         count *= inner
     return count * shape.dtype.itemsize
+
+
+def _sizes_and_starts(instruction: Instruction) -> tuple[Dim, ...]:
+    """The dimensions of an array, and of a slice where it begins."""
+    if not isinstance(instruction.shape, Shape):
+        return ()
+    starts = instruction.attrs.starts if isinstance(instruction.attrs, Slice) else ()
+    return (*instruction.shape.dims, *starts)

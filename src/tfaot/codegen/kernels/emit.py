@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tfaot.codegen import elementwise, gather, movement
+from tfaot.codegen.expression import unsupported
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.convolution import emit_convolution
 from tfaot.codegen.kernels.dot import emit_dot
@@ -42,4 +43,7 @@ EMITTERS: dict[str, Callable[[KernelContext], None]] = {
 
 def emit_kernel(context: KernelContext) -> None:
     """Emit the code of `context.kernel` at its builder."""
-    EMITTERS[context.kernel.kind](context)
+    emitter = EMITTERS.get(context.kernel.kind)
+    if emitter is None:
+        raise unsupported(context.kernel.root)
+    emitter(context)

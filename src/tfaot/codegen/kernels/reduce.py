@@ -24,6 +24,9 @@ from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import product
 from tfaot.schedule.rows import monoid_of
 
+BLOCK = 32
+"""Elements that a long sum of floats adds up before it adds them to the total."""
+
 
 def identity(opcode: str, dtype: DType) -> float:
     """The neutral element of a monoid."""
@@ -65,6 +68,8 @@ class _ReduceEmitter:
         self.initial = anchor.operands[half:]
         self.dims = self.operands[0].array.dims
         self.reduced = tuple(sorted(attrs.dimensions))
+        dtype = self.operands[0].array.dtype
+        self.is_sum = half == 1 and dtype.is_float and monoid_of(self.reducer) == "add"
         self.kept = tuple(d for d in range(len(self.dims)) if d not in self.reduced)
 
     def emit(self) -> None:
@@ -156,6 +161,8 @@ class _ReduceEmitter:
             if size == 1 and isinstance(size, int):
                 where[d] = Affine(0)
                 return self._nest(where, mask, carried, rest, inner)
+            if self.is_sum and not (isinstance(size, int) and size <= BLOCK):
+                return self._blocks(where, mask, carried, d, rest, inner)
             with Loop(context.builder, 0, size, 1, carried, "r") as loop:
                 where[d] = Affine(loop.index)
                 loop.update(self._nest(where, mask, list(loop.carried), rest, inner))
