@@ -171,6 +171,30 @@ class _ReduceEmitter:
             return self._step(where, mask, carried)
         return self._lanes(where, carried, inner)
 
+    def _blocks(
+        self,
+        where: list[Index],
+        mask: ir.Value | None,
+        carried: list[ir.Value],
+        d: int,
+        rest: list[int],
+        inner: tuple[Dim, ...],
+    ) -> list[ir.Value]:
+        """A long sum, as the sum of sums of `BLOCK` elements: rounding errors add up far less."""
+        builder, vector = self.context.builder, self.context.vector
+        size = as_value(self.context.size(self.dims[d]))
+        dtype = self.operands[0].array.dtype
+        with Loop(builder, 0, size, BLOCK, carried, "block") as block:
+            stop = builder.add(block.index, as_value(BLOCK))
+            stop = builder.select(builder.icmp_signed("<", stop, size), stop, size)
+            nothing = vector.const(carried[0], identity("add", dtype))
+            with Loop(builder, block.index, stop, 1, [nothing], "r") as loop:
+                where[d] = Affine(loop.index)
+                loop.update(self._nest(where, mask, list(loop.carried), rest, inner))
+            total = BINARY["add"](vector, dtype, block.carried[0], loop.results[0])
+            block.update([vector.round_to(total, dtype)])
+        return list(block.results)
+
     def _lanes(self, where: list[Index], carried: list[ir.Value], inner: range) -> list[ir.Value]:
         context, builder = self.context, self.context.builder
         dims = self.dims[inner.start : inner.stop]
