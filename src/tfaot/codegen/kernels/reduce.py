@@ -178,7 +178,7 @@ class _ReduceEmitter:
         carried: list[ir.Value],
         d: int,
         rest: list[int],
-        inner: tuple[Dim, ...],
+        inner: range,
     ) -> list[ir.Value]:
         """A long sum, as the sum of sums of `BLOCK` elements: rounding errors add up far less."""
         builder, vector = self.context.builder, self.context.vector
