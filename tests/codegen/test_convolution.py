@@ -243,6 +243,27 @@ def test_op_cases(case):
             check_sums(module, inputs, found, batch, inputs[1].size, case.dtype)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("outputs", "groups"), [(1, 1), (17, 1), (40, 1), (30, 10), (6, 2)])
+def test_kernel_that_is_an_input(outputs, groups, target):
+    """Its last columns are read to the end and not beyond."""
+    b = ModuleBuilder("dynamic")
+    window = (SAME, W(2, 2, 0, 1))
+    attrs = Layer((5, 6), window, 10, outputs, groups).module().entry.instructions
+    (own,) = [i.attr(Convolution) for i in attrs if i.opcode == "convolution"]
+    x = b.parameter(DType.F32, (B, 5, 6, 10))
+    kernel = b.parameter(DType.F32, (3, 2, 10 // groups, outputs))
+    module = b.module(b.convolution(x, kernel, own))
+    run = compile_module(module, target)
+    rng = np.random.default_rng(5)
+    weights = rng.normal(size=(3, 2, 10 // groups, outputs)).astype(np.float32)
+    for batch in (1, 7):
+        image = rng.normal(size=(batch, 5, 6, 10)).astype(np.float32)
+        for at_end in (True, False):
+            (found,) = run_between_guard_pages(run, [image, weights], batch, at_end=at_end)
+            check_sums(module, [image, weights], found, batch, 60 // groups, DType.F32)
+
+
 def test_batch_in_any_place():
     """XLA moves the batch behind the image for some models."""
     b = ModuleBuilder("moved")

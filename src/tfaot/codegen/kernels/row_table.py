@@ -112,7 +112,7 @@ def row_table(
     """Emit the function that fills the table of one phase.
 
     Args:
-        outer: the kernel; its builder stands in the entry block.
+        outer: the kernel.
         anchor: the convolution.
         number: of the phase.
         axes: the spatial dimensions in this phase.
@@ -155,8 +155,9 @@ class _TableEmitter:
     def emit(self) -> RowTable:
         outer = self.outer
         assert outer.nested is not None
-        places = outer.builder.alloca(I64, size=as_value(TABLE_ROWS))
-        flag = outer.builder.alloca(I1)
+        with outer.builder.goto_entry_block():
+            places = outer.builder.alloca(I64, size=as_value(TABLE_ROWS))
+            flag = outer.builder.alloca(I1)
         name = outer.builder.function.name
         context, (out, out_flag, first, rows, feature) = outer.nested(
             f"rows{self.number}", [POINTER, POINTER, I64, I64, I64]
