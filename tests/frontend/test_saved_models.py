@@ -150,3 +150,32 @@ def test_saved_models_of_keras(session, request, tmp_path, sample, interface, ma
         expected = np.asarray(model(inputs[0], training=False))
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
         assert loaded.parameter_count == 4 * 6 + 6 + 4 * 6 + 6 * 2 + 2 + 1
+
+
+def test_functions_of_the_saved_object(session, tf, tmp_path, interface):
+    class Model(tf.Module):
+        def __init__(self):
+            self.shift = tf.Variable([1.0, 2.0])
+
+        @tf.function
+        def __call__(self, x, training=False):
+            return x * 0.0 if training else x + self.shift
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32)])
+        def scaled(self, x):
+            return {"twice": x * 2.0, "once": x}
+
+    model = Model()
+    spec = tf.TensorSpec([None, 2], tf.float32, name="x")
+    model.__call__.get_concrete_function(spec, training=True)
+    model.__call__.get_concrete_function(spec, training=False)
+    tf.saved_model.save(model, str(tmp_path / "m"), signatures={})
+    loaded = session.load(ModelSource(tmp_path / "m", "__call__"))
+    assert interface(loaded) == ([("x", "f32[B,2]")], [("output_0", "f32[B,2]")])
+    np.testing.assert_array_equal(loaded.evaluate([np.ones((1, 2), np.float32)])[0], [[2, 3]])
+    loaded = session.load(ModelSource(tmp_path / "m", "scaled"))
+    assert [name for name, _ in interface(loaded)[1]] == ["once", "twice"]
+    with pytest.raises(ModelError, match=r"--signature one of its functions __call__, scaled"):
+        session.load(ModelSource(tmp_path / "m"))
+    with pytest.raises(ModelError, match=r"no signature 'no'.*\(there are: none; functions: __ca"):
+        session.load(ModelSource(tmp_path / "m", "no"))

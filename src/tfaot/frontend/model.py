@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tfaot.errors import ModelError, UnsupportedError, UsageError
 from tfaot.frontend import graph as graphs
-from tfaot.frontend import keras_models
+from tfaot.frontend import keras_models, saved_models
 from tfaot.frontend import tensorflow as backend
 from tfaot.frontend.environment import expands_scatter
 from tfaot.frontend.exported import ExportedFunction
@@ -168,7 +168,7 @@ class _Loaded:
 def _load(source: ModelSource, kind: ModelKind) -> _Loaded:
     match kind:
         case ModelKind.SAVED_MODEL:
-            graph = backend.load_saved_model(source.path, source.signature)
+            graph = saved_models.load_saved_model(source.path, source.signature)
         case ModelKind.KERAS:
             graph = keras_models.load_keras(source.path, source.custom_objects)
         case ModelKind.GRAPH:

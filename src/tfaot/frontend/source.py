@@ -31,7 +31,8 @@ class ModelSource:
 
     Attributes:
         path: SavedModel directory, `.keras` or `.h5` file, frozen GraphDef (`.pb`, `.pbtxt`).
-        signature: key of a SavedModel's signature; None takes the default one.
+        signature: key of a SavedModel's signature, or name of a function of the saved object;
+            None takes the default one.
         inputs: graph nodes that are the inputs of a frozen graph (with or without `:0`);
             empty: the placeholders that the outputs depend on.
         outputs: graph nodes that are the outputs; empty: the sinks of the graph.

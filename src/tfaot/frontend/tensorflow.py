@@ -36,8 +36,6 @@ from tfaot.frontend.interface import GraphInput, GraphOutput
 from tfaot.frontend.messages import essential_line, nodes_named, translated
 
 _XLA_DEVICE = "XLA_CPU_JIT"
-_DEFAULT_SIGNATURE = "serving_default"
-_HIDDEN_SIGNATURES = frozenset({"__saved_model_init_op"})
 
 
 def tf_module(name: str = "") -> Any:
@@ -75,25 +73,6 @@ def versions() -> dict[str, str]:
 
 
 # Loading
-
-
-def load_saved_model(path: Path, signature: str | None) -> FrozenGraph:
-    """The frozen signature of a SavedModel.
-
-    Raises:
-        ModelError: unreadable, or without the signature asked for (lists those there are).
-    """
-    tf = tf_module()
-    with translated(ModelError, f"the SavedModel '{path}' can't be loaded"):
-        loaded = tf.saved_model.load(str(path))
-    signatures = getattr(loaded, "signatures", {})
-    keys = sorted(key for key in signatures if key not in _HIDDEN_SIGNATURES)
-    key = _signature_key(path, keys, signature)
-    function = signatures[key]
-    names = [str(n) for n in function._arg_keywords]
-    frozen = freeze(function, names, sorted(function.structured_outputs))
-    order = sorted(range(len(names)), key=lambda i: names[i])
-    return replace(frozen, inputs=tuple(frozen.inputs[i] for i in order))
 
 
 def load_graph_def(path: Path) -> Any:
@@ -455,24 +434,6 @@ def known_dims(shape: Any) -> tuple[int | None, ...] | None:
 def short_name(tensor: str) -> str:
     """A tensor's name without the `:0` of a first result."""
     return tensor.removesuffix(":0")
-
-
-def _signature_key(path: Path, keys: Sequence[str], wanted: str | None) -> str:
-    listed = ", ".join(keys)
-    if not keys:
-        raise ModelError(
-            f"the SavedModel '{path}' has no signatures: save it with "
-            "tf.saved_model.save(model, path, signatures=model.function)"
-        )
-    if wanted is not None:
-        if wanted not in keys:
-            raise ModelError(f"there is no signature '{wanted}' in '{path}' (there are: {listed})")
-        return wanted
-    if _DEFAULT_SIGNATURE in keys:
-        return _DEFAULT_SIGNATURE
-    if len(keys) == 1:
-        return keys[0]
-    raise ModelError(f"'{path}' has several signatures: choose with --signature one of {listed}")
 
 
 def _plain_value(value: object, dtype: Any) -> object:
