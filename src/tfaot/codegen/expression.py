@@ -27,7 +27,7 @@ from tfaot.codegen.vector import (
     register_element,
 )
 from tfaot.errors import UnsupportedError
-from tfaot.ir.attributes import Constant
+from tfaot.ir.attributes import Constant, CustomCall
 from tfaot.ir.module import Computation, Instruction
 from tfaot.ir.shapes import Dim, Shape, product
 
@@ -353,9 +353,11 @@ def unsupported(instruction: Instruction) -> UnsupportedError:
     """The error for an op that code generation lacks; names op, shapes and layer."""
     operands = ", ".join(str(o.shape) for o in instruction.operands)
     layer = instruction.metadata.op_name or "unknown"
+    opcode = f"'{instruction.opcode}'"
+    if isinstance(instruction.attrs, CustomCall):
+        opcode += f" of '{instruction.attrs.target}'"
     return UnsupportedError(
-        f"code generation lacks '{instruction.opcode}' ({operands}) -> {instruction.shape}, "
-        f"in layer '{layer}'"
+        f"code generation lacks {opcode} ({operands}) -> {instruction.shape}, in layer '{layer}'"
     )
 
 
