@@ -43,7 +43,7 @@ ANCHORS: dict[str, AnchorTraits] = {
     "reduce-window": AnchorTraits(),
     "select-and-scatter": AnchorTraits(),
     "scatter": AnchorTraits(),
-    "sort": AnchorTraits(),
+    "sort": AnchorTraits(stores_operands=False),
     "fft": AnchorTraits(),
     "cholesky": AnchorTraits(),
     "triangular-solve": AnchorTraits(),
@@ -146,7 +146,11 @@ CONTROL = frozenset({"while", "conditional"})
 def stored_operands(anchor: Instruction) -> tuple[Instruction, ...]:
     """The operands of an anchor that lie in memory: its arrays, or elements of its tuples."""
     if anchor.opcode not in CONTROL:
-        return tuple(o for o in anchor.operands if not _is_scalar(o))
+        operands = anchor.operands
+        if anchor.opcode == "scatter":
+            # What is scattered to is copied, each element once: it may as well be computed then.
+            operands = operands[len(operands) // 2 :]
+        return tuple(o for o in operands if not _is_scalar(o))
     return tuple(e for o in anchor.operands for e in tuple_elements(o))
 
 
@@ -349,7 +353,8 @@ def _with_leaves(
                 for element in tuple_elements(operand):
                     leaves[id(storage_of(element))] = storage_of(element)
                 continue
-            if traits and traits.stores_operands and not _is_scalar(operand):
+            stores = traits is not None and traits.stores_operands
+            if stores and any(o is operand for o in stored_operands(member)):
                 leaves[id(storage_of(operand))] = storage_of(operand)
                 continue
             if isinstance(operand.shape, Shape) and not _is_immediate(operand):
