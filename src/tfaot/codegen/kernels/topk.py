@@ -18,7 +18,6 @@ from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.loops import for_range, while_loop
 from tfaot.codegen.vector import I1, I32, I64, bit_width, is_float
-from tfaot.errors import UnsupportedError
 from tfaot.ir.attributes import Compare, CustomCall
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim, Shape, TupleShape
@@ -55,14 +54,7 @@ def emit_custom_call(context: KernelContext) -> None:
     """
     anchor = context.kernel.anchor
     assert anchor is not None
-    target = anchor.attr(CustomCall).target
-    if target != "TopK":
-        operands = ", ".join(str(o.shape) for o in anchor.operands)
-        raise UnsupportedError(
-            f"code generation lacks calls of '{target}' ({operands}) -> {anchor.shape}, in layer "
-            f"'{anchor.metadata.op_name or 'unknown'}': leave the op out of the model"
-        )
-    if anchor.operands[0].array.dtype.is_complex:
+    if anchor.attr(CustomCall).target != "TopK" or anchor.operands[0].array.dtype.is_complex:
         raise unsupported(anchor)
     _TopK(context).emit()
 
