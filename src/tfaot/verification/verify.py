@@ -170,11 +170,21 @@ class _Reference:
         for rules in self._rules.narrower():
             inputs = make_inputs(self._loaded.signature, batch, rules=rules)
             results = self._evaluate(inputs)
-            if results is not None:
+            if results is not None and self._fits(results, batch):
                 return inputs, results
             if not batch:
                 break
         return None
+
+    def _fits(self, results: list[Array], batch: int) -> bool:
+        """Whether results have the signature's shapes: TensorFlow's convolutions of no rows don't."""
+        specs = self._loaded.signature.outputs
+        if all(
+            r.shape == s.shape.at(batch).static_dims for r, s in zip(results, specs, strict=True)
+        ):
+            return True
+        self.refusal = f"TensorFlow gives other shapes for {batch} rows"
+        return batch > 0
 
     def _takes(self, inputs: list[Array]) -> bool:
         return self._evaluate(inputs) is not None
