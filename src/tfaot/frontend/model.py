@@ -47,6 +47,7 @@ class Model:
         self._lowered: dict[int | None, bytes] = {}
         self._dynamic: Any = None
         self._expanded: bool | None = None
+        backend.release_memory()
         constants = [c for c in backend.constants(self._graph.graph_def) if _is_parameter(c)]
         self.description = Description(
             Signature(self._inputs, self._outputs()),
@@ -71,7 +72,11 @@ class Model:
         self._functions.pop(batch, None)
         if self._expanded:
             return None
-        return ready if ready is not None else backend.lower(function, self._graph, shapes)
+        if ready is None:
+            ready = backend.lower(function, self._graph, shapes)
+        del function
+        backend.release_memory()
+        return ready
 
     def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The results of plain TensorFlow."""
@@ -110,7 +115,8 @@ class Model:
 
     def _outputs(self) -> tuple[TensorSpec, ...]:
         batched = any(not i.shape.is_static for i in self._inputs)
-        sizes = [self._output_sizes(batch) for batch in (PROBES if batched else (None,))]
+        light = backend.skeleton(self._graph)
+        sizes = [self._output_sizes(light, batch) for batch in (PROBES if batched else (None,))]
         return tuple(
             TensorSpec(
                 output.name,
@@ -123,9 +129,9 @@ class Model:
     def _output_dims(self, name: str, sizes: Sequence[tuple[int, ...]]) -> tuple[Dim, ...]:
         return sizes[0] if len(sizes) == 1 else affine_dims(sizes, f"the output '{name}'")
 
-    def _output_sizes(self, batch: int | None) -> list[tuple[int, ...]]:
+    def _output_sizes(self, light: FrozenGraph, batch: int | None) -> list[tuple[int, ...]]:
         """The output shapes at one batch size, from TensorFlow or, where it can't tell, XLA."""
-        inferred = backend.output_shapes(self._function(batch))
+        inferred = backend.output_shapes(backend.make_function(light, self._shapes(batch)))
         known = [tuple(d for d in s if d is not None) for s in inferred if s is not None]
         if len(known) == len(inferred) and all(
             s is not None and len(s) == len(k) for s, k in zip(inferred, known, strict=True)

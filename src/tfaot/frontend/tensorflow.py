@@ -7,6 +7,8 @@ type Any, as it ships no types.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib
 import importlib.util
 import re
@@ -294,6 +296,42 @@ def make_session_function(graph: FrozenGraph, shapes: Sequence[tuple[int | None,
         return list(call(*(np.asarray(t) for t in tensors)))
 
     return run_session
+
+
+def skeleton(graph: FrozenGraph) -> FrozenGraph:
+    """The graph with placeholders of the same shapes for its larger weights.
+
+    Enough to infer shapes, at a fraction of the memory.
+    """
+    tf = tf_module()
+    new = type(graph.graph_def)()
+    new.versions.CopyFrom(graph.graph_def.versions)
+    new.library.CopyFrom(graph.graph_def.library)
+    for node in graph.graph_def.node:
+        if node.op == "Const" and _is_weight(tf, node.attr["value"].tensor):
+            copy = new.node.add(name=node.name, op="Placeholder")
+            copy.attr["dtype"].type = node.attr["dtype"].type
+            copy.attr["shape"].shape.CopyFrom(node.attr["value"].tensor.tensor_shape)
+        else:
+            new.node.add().CopyFrom(node)
+    return replace(graph, graph_def=new)
+
+
+def _is_weight(tf: Any, tensor: Any) -> bool:
+    """Whether a constant is too large, and of no type, to be a shape or an axis."""
+    dtype = tf.dtypes.as_dtype(tensor.dtype)
+    return bool(dtype.is_floating or dtype.is_complex) and tensor.ByteSize() > _WEIGHT_BYTES
+
+
+_WEIGHT_BYTES = 4096
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system: what loading a model needed is not needed again."""
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def output_shapes(function: Any) -> list[tuple[int | None, ...] | None]:

@@ -177,7 +177,7 @@ class _Reference:
         return None
 
     def _fits(self, results: list[Array], batch: int) -> bool:
-        """Whether results have the signature's shapes: TensorFlow's convolutions of no rows don't."""
+        """Whether results have the shapes that they should; convolutions of no rows do not."""
         specs = self._loaded.signature.outputs
         if all(
             r.shape == s.shape.at(batch).static_dims for r, s in zip(results, specs, strict=True)
