@@ -119,8 +119,8 @@ def affine_dims(sizes: Sequence[tuple[int, ...]], what: str) -> tuple[Dim, ...]:
         if rest or not fits:
             raise UnsupportedError(
                 f"axis {axis} of {what} is no multiple of the batch size (plus a constant): "
-                f"{', '.join(map(str, values))} at batch {', '.join(map(str, PROBES))}: compile for "
-                "one batch size, by giving every input a fixed shape such as --input-shape NAME=16,4"
+                f"{', '.join(map(str, values))} at batch {', '.join(map(str, PROBES))}: compile "
+                "it for one batch size, by a fixed shape for every input (--input-shape NAME=16,4)"
             )
         dims.append(affine(scale, offset))
     return tuple(dims)

@@ -510,6 +510,12 @@ def _without_assignments(function: Any) -> Any:
     }
     for name in sorted(needed):
         if nodes[name].op == "ReadVariableOp" and _resource(nodes, nodes[name].input[0]) in updated:
+            random = [nodes[n] for n in sorted(needed) if nodes[n].op.startswith("StatelessRandom")]
+            if random:
+                raise UnsupportedError(
+                    f"random numbers with a hidden state can't be compiled: {list_nodes(random)}: "
+                    "export the model for inference (training=False)"
+                )
             raise UnsupportedError(
                 f"the model keeps a state: the variable read by '{name}' is also updated "
                 f"('{updated[_resource(nodes, nodes[name].input[0])]}')"
