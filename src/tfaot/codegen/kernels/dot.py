@@ -80,7 +80,8 @@ class _TiledDot:
         self.batch: tuple[Dim, ...] = lhs.array.dims[: len(attrs.lhs_batch)]
         self.rows: Dim = product(lhs.array.dims[len(self.batch) : -1])
         depth, columns = lhs.array.dims[-1], rhs.array.dims[-1]
-        assert isinstance(depth, int) and isinstance(columns, int)
+        assert isinstance(depth, int)
+        assert isinstance(columns, int)
         self.depth, self.columns = depth, columns
         self.lhs = self.context.leaves[id(storage_of(lhs))]
         rhs_stored = storage_of(rhs)

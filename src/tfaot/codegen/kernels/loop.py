@@ -10,6 +10,7 @@ from tfaot.codegen.kernels.common import KernelContext, flat_from
 from tfaot.ir.attributes import Concatenate, Pad
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim
+from tfaot.passes.dims import reshape_groups
 
 
 def emit_loop(context: KernelContext) -> None:
@@ -30,9 +31,42 @@ def _emit_concatenate(context: KernelContext) -> None:
     dimension = root.attr(Concatenate).dimension
     start: Dim = 0
     for operand in root.operands:
-        dims = operand.array.dims
+        _emit_joined(context, operand, dimension, start)
+        start = start + operand.array.dims[dimension]
+
+
+def _emit_joined(context: KernelContext, operand: Instruction, dimension: int, start: Dim) -> None:
+    """Write `operand` to the result from position `start` of a dimension.
+
+    A reshaped operand is walked in its finer shape: indices join without divisions, which
+    splitting them would take (an embedding's rows, laid end to end next to other features).
+    """
+    dims = operand.array.dims
+    inner = operand.operands[0] if operand.opcode == "reshape" else operand
+    groups = reshape_groups(inner.array.dims, dims)
+    if inner is operand or id(inner) in context.leaves or any(len(g.outputs) > 1 for g in groups):
         _emit_piece(context, operand, dims, {}, {dimension: (start, 1)})
-        start = start + dims[dimension]
+        return
+    (result,) = context.results
+    assert result is not None
+    finer = inner.array.dims
+
+    def element(indices: tuple[Index, ...], mask: ir.Value | None) -> None:
+        e = context.expression(mask)
+        target: list[Index] = []
+        for group in groups:
+            taken = slice(group.inputs.start, group.inputs.stop)
+            target.append(e.index.join(finer[taken], indices[taken]))
+        target[dimension] = e.index.shift(target[dimension], start)
+        e.store(result, target, e.value(inner, indices))
+
+    joined = groups[dimension].inputs
+    split = max(flat_from(inner, context.leaves), joined.start)
+    if dimension < len(dims) - 1:
+        split = max(split, joined.stop)
+    if result.pitch is not None:
+        split = max(split, groups[-1].inputs.start)
+    context.elements(finer, split, element)
 
 
 def _emit_pad(context: KernelContext) -> None:
