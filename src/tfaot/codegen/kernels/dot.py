@@ -24,7 +24,7 @@ from tfaot.codegen.vector import I64, memory_element
 from tfaot.ir.attributes import Dot
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
-from tfaot.ir.shapes import Dim, product
+from tfaot.ir.shapes import BatchDim, Dim, product
 from tfaot.schedule.fusion import storage_of
 from tfaot.schedule.weights import PANEL
 
@@ -54,6 +54,9 @@ def is_tiled(dot: Instruction) -> bool:
     if attrs.lhs_contracting != (lhs.array.rank - 1,) or attrs.rhs_contracting != (batch,):
         return False
     if rhs.array.rank != batch + 2 or lhs.array.dims[-1] == 0:
+        return False
+    # Rows against rows are counted at run time only; the plain form does that.
+    if sum(isinstance(d, BatchDim) for d in lhs.array.dims) > 1:
         return False
     return isinstance(lhs.array.dims[-1], int) and isinstance(rhs.array.dims[-1], int)
 
