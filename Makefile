@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all lint format bench lock clean
+.PHONY: help setup demo test test-all lint format bench docs lock clean
 
 help:
 	@echo "make setup     .venv with tfaot, TensorFlow and the development tools (once, about a minute)"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make format    ruff, which rewrites the files"
 	@echo "make bench     benchmarks against the machine's own limits, into benchmarks/results/"
+	@echo "make docs      docs/support.md, from what the code generator does"
 	@echo "make lock      pin the newest versions in requirements.lock"
 	@echo "make clean     remove .venv and what the other targets made"
 
@@ -60,6 +61,10 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/poster.py
+
+docs: $(STAMP)
+	@$(BIN)/python tests/docs/support_table.py > docs/support.md.new
+	@mv docs/support.md.new docs/support.md
 
 # uv resolves for all Pythons at once; it is needed here only.
 lock: $(STAMP)
