@@ -62,6 +62,9 @@ def worker_environment(
         known = environment.get("TF_XLA_FLAGS", "").split()
         environment["TF_XLA_FLAGS"] = " ".join([*known, *extra])
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # oneDNN picks its summation order by CPU: without it, TensorFlow's own errors, which the
+    # manifest reports, are the same on other machines.
+    environment.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     environment["KERAS_BACKEND"] = "tensorflow"
     environment["CUDA_VISIBLE_DEVICES"] = "-1"
     environment["PYTHONUNBUFFERED"] = "1"
