@@ -172,3 +172,33 @@ start_index_map={{0}}, index_vector_dim=1, slice_sizes={{1,2}}""")
     verified(table("4"), loaded=loaded)
     with pytest.raises(VerificationError):
         verified(table("5"), loaded=loaded)
+
+
+def test_batches_that_float64_has_no_time_for_are_left_out(hlo, verified, monkeypatch):
+    from tfaot.verification import verify
+
+    # 100 x 100 elements a row, so about 40 us.
+    monkeypatch.setattr(verify, "SECONDS", 1e-3)
+    body = """
+    x = f32[B,100,100] parameter(0)
+    ROOT y = f32[B,100,100] add(x, x)
+    """
+    assert verified(hlo(body)).batch_sizes == (0, 1, 2, 3, 7, 8, 16)
+
+
+def test_a_large_model_that_fails_for_later_rows_is_found(hlo, verified, monkeypatch):
+    from tfaot.verification import verify
+
+    monkeypatch.setattr(verify, "SECONDS", 0.0)
+    real = verify._run_compiled
+
+    def wrong(compiled, inputs):
+        found = real(compiled, inputs)
+        found[0][2:] += 1
+        return found
+
+    report = verified(hlo(dense("{1, 2, 3}")))
+    assert report.batch_sizes == (0, 1, 2)
+    monkeypatch.setattr(verify, "_run_compiled", wrong)
+    with pytest.raises(VerificationError, match="rows in a batch of 3 differ in their bits"):
+        verified(hlo(dense("{1, 2, 3}")))

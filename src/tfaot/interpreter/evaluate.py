@@ -41,6 +41,7 @@ def evaluate(
     *,
     batch: int | None = None,
     float64: bool = False,
+    context: Context | None = None,
 ) -> list[Array]:
     """Evaluates the entry computation for concrete inputs.
 
@@ -51,6 +52,7 @@ def evaluate(
         batch: the batch size B; found from the inputs' shapes where it is None.
         float64: evaluate all real floats in float64 and complex numbers in complex128. Converts
             between float types are then identities; integers stay as they are.
+        context: evaluates each instruction, in place of one made of `batch` and `float64`.
 
     Returns:
         The outputs in order: the elements of the root tuple, flattened, or the root alone. In the
@@ -67,7 +69,7 @@ def evaluate(
         )
     if batch is None:
         batch = infer_batch(module, inputs)
-    ctx = Context(batch, float64)
+    ctx = context or Context(batch, float64)
     arguments = [_argument(p, np.asarray(v), ctx) for p, v in zip(parameters, inputs, strict=True)]
     with np.errstate(all="ignore"):
         result = ctx.run(module.entry, arguments)

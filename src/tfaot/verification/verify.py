@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfaot.errors import ModelError, TfaotError, VerificationError
-from tfaot.interpreter.evaluate import evaluate
 from tfaot.ir.module import Module
 from tfaot.options import CompileOptions
 from tfaot.signature import Signature
 from tfaot.verification.accuracy import scaled_ulp
+from tfaot.verification.budget import SECONDS, counted
 from tfaot.verification.composition import with_composition
 from tfaot.verification.inputs import InputRules, find_rules, make_inputs
 from tfaot.verification.judge import Sample, batch_axis, judge
@@ -39,6 +39,9 @@ Progress = Callable[[str, str], None]
 BATCH_SIZES = (0, 1, 2, 3, 7, 8, 16, 33, 100, 1000)
 ELEMENT_BUDGET = 40_000_000
 """Elements of all inputs and outputs of one call beyond which larger batches are left out."""
+
+MUST_RUN = 2
+"""Batch sizes up to this are verified whatever they cost."""
 
 _ADVICE = "report the model, or compile with --no-verify"
 
@@ -89,8 +92,12 @@ def verify_model(
     compiled = load(manifest)
     _check_interface(compiled, loaded.signature)
     reference = _Reference(loaded)
-    runs = []
+    runs: list[_Run] = []
+    skipped = None
     for batch in _batch_sizes(loaded.signature, lowered):
+        if batch not in lowered.batches and _takes_long(runs, batch):
+            skipped = batch
+            break
         progress("verify", f"batch {batch}")
         taken = reference.run(batch)
         if taken is None:
@@ -103,6 +110,9 @@ def verify_model(
         )
     if compiled.manifest.batch.kind == "symbolic" and compiled.manifest.batch.rows_independent:
         _check_rows(compiled, loaded.signature, runs[-1])
+        if skipped is not None:
+            progress("verify", f"batch {skipped}, rows repeated")
+            _check_repeated(compiled, loaded.signature, runs[-1], skipped)
     judged = [
         judge(spec, [run.sample(number, loaded.signature) for run in runs])
         for number, spec in enumerate(loaded.signature.outputs)
@@ -147,6 +157,13 @@ def _batch_sizes(signature: Signature, lowered: Lowered) -> list[int]:
             continue
         kept.append(batch)
     return kept
+
+
+def _takes_long(runs: Sequence[_Run], batch: int) -> bool:
+    """Whether a batch of a size is too much work in float64, going by the largest so far."""
+    if batch <= MUST_RUN or not runs or not runs[-1].batch:
+        return False
+    return runs[-1].seconds * batch / runs[-1].batch > SECONDS
 
 
 class _Reference:
@@ -208,6 +225,7 @@ class _Run:
     tensorflow: list[Array]
     expected: list[Array]
     independent: bool
+    seconds: float
     _spreads: dict[bytes, list[Array]] = field(default_factory=dict)
 
     @classmethod
@@ -223,10 +241,9 @@ class _Run:
         actual = _run_compiled(compiled, inputs)
         if module is None or batch == 0:
             # HLO of one row before the first has no meaning without rows; TensorFlow's has.
-            module, expected = None, [np.asarray(t) for t in tensorflow]
+            module, expected, seconds = None, [np.asarray(t) for t in tensorflow], 0.0
         else:
-            size = batch if module.batch else None
-            expected = evaluate(module, inputs, batch=size, float64=True)
+            expected, seconds = counted(module, inputs, batch if module.batch else None)
         for tensor, ours, theirs in zip(compiled.outputs, actual, tensorflow, strict=True):
             if ours.shape != theirs.shape:
                 raise VerificationError(
@@ -234,7 +251,7 @@ class _Run:
                     f"{batch}, TensorFlow gives {theirs.shape}; {_ADVICE}"
                 )
         independent = compiled.manifest.batch.rows_independent
-        return cls(batch, module, inputs, actual, tensorflow, expected, independent)
+        return cls(batch, module, inputs, actual, tensorflow, expected, independent, seconds)
 
     def sample(self, number: int, signature: Signature) -> Sample:
         """One output of this run."""
@@ -316,3 +333,21 @@ def _check_rows(compiled: Model, signature: Signature, run: _Run) -> None:
                     f"{len(rows)} differs in its bits from the same row in a batch of {run.batch}; "
                     f"{_ADVICE}"
                 )
+
+
+def _check_repeated(compiled: Model, signature: Signature, run: _Run, batch: int) -> None:
+    """Verified rows, repeated to a larger batch that float64 has no time for, keep their bits."""
+    specs = (*signature.inputs, *signature.outputs)
+    if not run.batch or not all(_has_rows_or_none(s.dims) for s in specs):
+        return
+    if any(batch_axis(s) is None for s in signature.outputs):
+        return
+    rows = np.arange(batch) % run.batch
+    again = _run_compiled(compiled, _rows_of(run.inputs, signature.inputs, rows))
+    whole = _rows_of(run.actual, signature.outputs, rows)
+    for spec, ours, theirs in zip(signature.outputs, again, whole, strict=True):
+        if ours.tobytes() != np.ascontiguousarray(theirs).tobytes():
+            raise VerificationError(
+                f"verification failed: output '{spec.name}', rows in a batch of {batch} differ in "
+                f"their bits from the same rows in a batch of {run.batch}; {_ADVICE}"
+            )
