@@ -13,6 +13,8 @@ from tfaot.errors import UnsupportedError
 from tfaot.frontend.interface import PROBES
 from tfaot.ir.module import Module
 from tfaot.ir.proto import read_module
+from tfaot.passes.canonicalise import Canonicalise
+from tfaot.passes.pipeline import run_passes
 from tfaot.symbolic.errors import NotSymbolicError
 from tfaot.symbolic.merge import merge
 
@@ -50,9 +52,10 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
         modules.append(read_module(loaded.lower(batch)))
     progress("symbolic", "")
     try:
-        return Lowered((merge(modules, PROBES),), (None,))
+        return Lowered((_merged(modules),), (None,))
     except NotSymbolicError as error:
         reason = str(error)
+    modules.clear()
     if not batch_sizes:
         raise UnsupportedError(
             f"no form of this model serves every batch size ({reason}): "
@@ -63,3 +66,14 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
         progress("lower", f"batch {batch}")
         static.append(read_module(loaded.lower(batch)))
     return Lowered(tuple(static), tuple(batch_sizes), reason)
+
+
+def _merged(modules: Sequence[Module]) -> Module:
+    """The lowerings as one module, in canonical form where XLA chose differently by size."""
+    try:
+        return merge(modules, PROBES)
+    except NotSymbolicError as error:
+        try:
+            return merge([run_passes(m, [Canonicalise()]) for m in modules], PROBES)
+        except NotSymbolicError:
+            raise error from None

@@ -201,6 +201,10 @@ ROOT = "  ROOT %r = SHAPE copy(%k)"
         lambda b: np.repeat(np.arange(b, dtype=np.int32), 3),
         lambda b: np.tile(np.array([1, 2, 7], np.int32), b),
         lambda b: np.zeros((b, 2), np.float16),
+        lambda b: np.eye(b, dtype=np.float32),
+        lambda b: 1 - np.eye(b, dtype=np.float64),
+        lambda b: np.tril(np.ones((b, b), np.bool_)),
+        lambda b: np.where(np.tri(b, b, -1), np.int32(-3), np.int32(4)) + np.eye(b, dtype=np.int32),
         lambda b: np.full((b, 2), 1 / np.float32(b)).astype(np.float32),
         lambda b: (np.arange(b) * b).astype(np.float32),
         lambda b: np.full((b, 0), 2, np.int32)[:, :0].reshape(b, 0)[:0].reshape(0),
@@ -234,6 +238,7 @@ def test_two_probes_suffice_for_simple_constants():
         lambda b: np.bool_(b > 35),
         lambda b: np.sin(np.arange(b)).astype(np.float32),
         lambda b: (np.arange(b) % 7).astype(np.int32),
+        lambda b: np.eye(b, k=1, dtype=np.float32) + 2 * np.eye(b, k=2, dtype=np.float32),
     ],
 )
 def test_constants_without_a_pattern_are_refused(values, probes):

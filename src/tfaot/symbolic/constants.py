@@ -2,7 +2,7 @@
 
 Input: a constant's values at the probed batch sizes. Output: HLO that computes it for every batch
 size: elementwise `a*B + c` or `a/(B + k)`, rows that repeat or step along the batch axis (an iota
-is the simplest), and blocks of those.
+is the simplest), blocks of those, and square matrices constant below, on and above the diagonal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfaot.ir.attributes import Attributes, Broadcast, Constant, Iota, Metadata
+from tfaot.ir.attributes import Attributes, Broadcast, Compare, Constant, Iota, Metadata
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import BatchDim, Dim, Shape
@@ -82,7 +82,7 @@ def emit_constant(
     if not symbolic:
         return _emit_elementwise(values, shape, batches, emitter)
     if len(symbolic) > 1:
-        return None
+        return _emit_band(values, shape, emitter)
     axis = symbolic[0]
     found = _emit_rows(values, shape, axis, batches, emitter)
     return _emit_blocks(values, shape, axis, batches, emitter) if found is None else found
@@ -228,6 +228,39 @@ def _emit_rows(
         count = emitter.op("multiply", shape, count, spread)
     zero_row = all(not np.any(s[0]) for s in stacks)
     return count if zero_row else emitter.op("add", shape, count, rows)
+
+
+def _emit_band(values: Sequence[_Array], shape: Shape, emitter: Emitter) -> Instruction | None:
+    """A matrix with one value below its diagonal, one on it and one above: identity, mask."""
+    if shape.rank != 2 or any(min(v.shape) < 2 for v in values):
+        return None
+    below, on, above = values[0][1, 0], values[0][0, 0], values[0][0, 1]
+    for value in values:
+        distance = np.subtract.outer(np.arange(value.shape[0]), np.arange(value.shape[1]))
+        found = np.where(distance > 0, below, np.where(distance < 0, above, on))
+        if not same_bits(found.astype(value.dtype), value):
+            return None
+    index = Shape(DType.S32, shape.dims)
+    row, column = (emitter.op("iota", index, attrs=Iota(axis)) for axis in (0, 1))
+
+    def spread(number: Any) -> Instruction:
+        scalar = emitter.constant(np.asarray(number))
+        return emitter.op("broadcast", shape, scalar, attrs=Broadcast(()))
+
+    def where(direction: str, yes: Instruction, no: Instruction) -> Instruction:
+        test = emitter.op(
+            "compare",
+            Shape(DType.PRED, shape.dims),
+            row,
+            column,
+            attrs=Compare(direction, "SIGNED"),
+        )
+        return emitter.op("select", shape, test, yes, no)
+
+    rest = spread(below)
+    if not same_bits(np.asarray(above), np.asarray(below)):
+        rest = where("LT", spread(above), rest)
+    return where("EQ", spread(on), rest)
 
 
 def _exact(dtype: DType) -> Any:
