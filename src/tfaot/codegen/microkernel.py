@@ -82,7 +82,7 @@ class Microkernels:
         """The microkernel for up to `height` rows by `vectors` vectors.
 
         Its parameters: A, elements between rows of A, W, elements between rows of W, elements
-        between panels of W (every second vector begins one), K >= 1, C (rows of `vectors` * 16
+        between panels of W (every vector begins one), K >= 1, C (rows of `vectors` * 16
         elements, 64-byte aligned), rows (1 to height), and, where `masked`, the columns of W that
         exist (at most 16): the others are not read.
         """
@@ -134,7 +134,7 @@ class Microkernels:
         ]
         starts = []
         for n in range(vectors):
-            offset = builder.add(builder.mul(panel, as_value(n // 2)), as_value(n % 2 * LANES))
+            offset = builder.mul(panel, as_value(n))
             starts.append(builder.gep(w, [offset], source_etype=element))
         mask = self._mask(v, function.args[8]) if masked else None
         entry = builder.block

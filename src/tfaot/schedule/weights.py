@@ -3,8 +3,11 @@
 Input: constants, plain or as the right-hand side of register-tiled dots. Output: bytes, and the
 offset of each constant in them.
 
-A plain constant is row-major. Packed weights [K, N] are panels of 32 columns, [N/32][K][32]; the
-last panel is [K][N % 32], so packing takes no extra bytes. Kernels read the last row of a narrow
+A plain constant is row-major. Packed weights [K, N] are panels of 16 columns, [N/16][K][16]; the
+last panel is [K][N % 16]. A panel of one cache line a row spreads over all sets of a cache, which
+half of a wider row would not; and panels whose size is a multiple of a memory page lie one cache
+line further apart, because kernels read several at once and would find them all in the same set.
+Packing takes no further bytes. Kernels read the last row of a narrow
 panel as whole vectors: `SLACK` readable bytes must follow the blob.
 """
 
@@ -16,22 +19,38 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-PANEL = 32
-"""Columns of a panel of packed weights: [K][32], the last panel [K][N % 32]."""
+PANEL = 16
+"""Columns of a panel of packed weights: [K][16], the last panel [K][N % 16]."""
 
 SLACK = 256
 """Bytes after the blob that must be readable."""
 
+CACHE_LINE = 64
+PAGE = 4096
+
 ALIGNMENT = 64
 _LARGE = 4096
+
+
+def panel_stride(rows: int, itemsize: int) -> int:
+    """Elements from one panel of `rows` rows to the next."""
+    size = rows * PANEL
+    return size + CACHE_LINE // itemsize if size * itemsize % PAGE == 0 else size
 
 
 def pack_panels(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
     """The elements of a [K, N] matrix in panel order, flat; leading dimensions count as one."""
     columns = matrix.shape[-1]
     matrix = matrix.reshape(-1, columns)
-    panels = [matrix[:, n : n + PANEL].reshape(-1) for n in range(0, columns, PANEL)]
-    return np.concatenate(panels) if panels else matrix.reshape(-1)
+    rows = matrix.shape[0]
+    stride = panel_stride(rows, matrix.itemsize)
+    starts = range(0, columns, PANEL)
+    last = columns - starts[-1] if starts else 0
+    flat = np.zeros(max(len(starts) - 1, 0) * stride + rows * last, matrix.dtype)
+    for number, column in enumerate(starts):
+        panel = matrix[:, column : column + PANEL].reshape(-1)
+        flat[number * stride : number * stride + panel.size] = panel
+    return flat
 
 
 @dataclass

@@ -35,7 +35,7 @@ from tfaot.schedule.fusion import Kernel, storage_of
 from tfaot.schedule.scratch import scratch_rule
 from tfaot.schedule.sizes import Bytes
 from tfaot.schedule.taps import Axis, phases
-from tfaot.schedule.weights import PANEL
+from tfaot.schedule.weights import PANEL, panel_stride
 
 CACHED_WEIGHTS = 256 * 1024
 """Bytes of weights that all tiles of rows meet before the next weights are taken."""
@@ -176,7 +176,8 @@ class _TiledConvolution:
         self.weights = context.leaves[id(stored)].pointer
         self.packed = id(stored) in context.packed
         self.axes = _axes_of(anchor)
-        self._rows_of_weights = math.prod(kernel.array.static_dims[:-1])
+        rows_of_weights = math.prod(kernel.array.static_dims[:-1])
+        self._panel_stride = panel_stride(rows_of_weights, kernel.array.dtype.itemsize)
         self.tiles = tile_shape(context.target, self.dtype)
 
     def emit(self) -> None:
@@ -337,7 +338,7 @@ class _TiledConvolution:
                 column if self.depthwise else segments.run,
                 self._weights(first),
                 as_value(part.ldw),
-                as_value(self._rows_of_weights * PANEL if self.packed else PANEL),
+                as_value(self._panel_stride if self.packed else PANEL),
                 self.sums,
                 rows,
                 builder.sub(stop, first),
@@ -349,7 +350,7 @@ class _TiledConvolution:
         """Where the weights of a column begin."""
         builder = self.context.builder
         if self.packed:
-            in_panel = builder.and_(column, as_value(PANEL - 1))
-            start = builder.mul(builder.sub(column, in_panel), as_value(self._rows_of_weights))
-            column = builder.add(start, in_panel)
+            # Columns come in whole panels, which are as wide as a vector.
+            panel = builder.udiv(column, as_value(PANEL))
+            column = builder.mul(panel, as_value(self._panel_stride))
         return builder.gep(self.weights, [column], source_etype=self.element)

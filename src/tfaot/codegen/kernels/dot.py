@@ -26,7 +26,7 @@ from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import BatchDim, Dim, product
 from tfaot.schedule.fusion import storage_of
-from tfaot.schedule.weights import PANEL
+from tfaot.schedule.weights import PANEL, panel_stride
 
 
 def emit_dot(context: KernelContext) -> None:
@@ -226,11 +226,11 @@ class _TiledDot:
         if not self.packed:
             pointer = builder.gep(w, [column], source_etype=self.element)
             return pointer, as_value(ldw), as_value(PANEL)
-        in_panel = builder.and_(column, as_value(PANEL - 1))
-        panel_start = builder.mul(builder.sub(column, in_panel), as_value(self.depth))
-        offset = builder.add(panel_start, in_panel)
-        pointer = builder.gep(w, [offset], source_etype=self.element)
-        return pointer, as_value(ldw), as_value(self.depth * PANEL)
+        # Columns come in whole panels, which are as wide as a vector.
+        stride = as_value(panel_stride(self.depth, self.dtype.itemsize))
+        panel_start = builder.mul(builder.udiv(column, as_value(PANEL)), stride)
+        pointer = builder.gep(w, [panel_start], source_etype=self.element)
+        return pointer, as_value(ldw), stride
 
     def _epilogue_function(self) -> ir.Function:
         """A function that turns a scratch tile into the kernel's result.

@@ -53,7 +53,7 @@ def gathered_tile(context: KernelContext, kind: GatheredTile) -> ir.Function:
 
     Its parameters: table; weights' row of each segment (i64 each); number of segments; elements of
     a segment (depthwise: the first column); W; elements between rows of W; elements between panels
-    of W (every second vector begins one); C (rows of `vectors` * 16 elements, 64-byte aligned);
+    of W (every vector begins one); C (rows of `vectors` * 16 elements, 64-byte aligned);
     rows (1 to height); columns (ignored unless masked).
     """
     module = context.builder.module
@@ -130,7 +130,7 @@ class _Tile:
         builder, kind = self.builder, self.kind
         starts = []
         for n in range(kind.vectors):
-            offset = builder.add(builder.mul(self.panel, as_value(n // 2)), as_value(n % 2 * LANES))
+            offset = builder.mul(self.panel, as_value(n))
             starts.append(self._at(self.weights, offset))
         mask = self._mask(LANES, self.columns) if kind.masked else None
         zero = [self.vector.const(self.type, 0)] * (self.rows * kind.vectors)
