@@ -58,8 +58,8 @@ def compiled(tmp_path: Path, session: TensorFlowSession) -> Callable[..., Model]
         artifact = compile_model(arguments, model, lambda stage, detail: None, session=session)
         loaded = load(artifact.manifest)
         manifest = loaded.manifest
-        # A few alignment gaps weigh nothing in models of a useful size.
-        assert manifest.weights_bytes <= 1.02 * manifest.parameter_bytes + 256
+        # Constants of the graph and alignment weigh nothing in models of a useful size.
+        assert manifest.weights_bytes <= 1.02 * manifest.parameter_bytes + 1024
         assert manifest.verification is not None
         if shutil.which("nm"):
             command = ["nm", "-u", str(tmp_path / "out" / "model.o")]
