@@ -188,6 +188,11 @@ def unsupported(tf):
         "strings": (strings, "AsString (decoder/AsString), StringLength (decoder", spec),
         "state": (state, "the model keeps a state", spec),
         "mask": (lambda x: x[x > 0], "size of the output 'output_0' depends on the input", spec),
+        "first": (
+            lambda x: x[:16],
+            "axis 0 of the output 'output_0' is 16 for large .* 1 at",
+            spec,
+        ),
         "half": (lambda x: x[::2], "axis 0 of the output 'output_0' is no multiple of the", spec),
         "shape": (
             lambda n: tf.zeros(tf.concat([n, [2]], 0)),
@@ -197,7 +202,9 @@ def unsupported(tf):
     }
 
 
-@pytest.mark.parametrize("case", ["python", "random", "strings", "state", "mask", "half", "shape"])
+@pytest.mark.parametrize(
+    "case", ["python", "random", "strings", "state", "mask", "first", "half", "shape"]
+)
 def test_what_can_not_be_compiled_is_named(session, tf, case):
     body, reason, spec = unsupported(tf)[case]
 

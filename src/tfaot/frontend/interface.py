@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tfaot.errors import ModelError, UnsupportedError, UsageError
 from tfaot.ir.dtypes import DType
-from tfaot.ir.shapes import BatchDim, Dim, affine
+from tfaot.ir.shapes import BatchDim, Dim, affine, dim_at
 from tfaot.signature import TensorSpec
 
 PROBES = (31, 37, 41)
@@ -124,6 +124,22 @@ def affine_dims(sizes: Sequence[tuple[int, ...]], what: str) -> tuple[Dim, ...]:
             )
         dims.append(affine(scale, offset))
     return tuple(dims)
+
+
+def check_small(dims: Sequence[Dim], size: Sequence[int], batch: int, what: str) -> None:
+    """Refuse dimensions found at `PROBES` that a small batch contradicts, as of `x[:16]`.
+
+    Raises:
+        UnsupportedError: some axis has another size at the batch size `batch`.
+    """
+    for axis, (dim, actual) in enumerate(zip(dims, size, strict=True)):
+        # Sizes that would be negative are left to those who compile for the larger batches.
+        if 0 <= dim_at(dim, batch) != actual:
+            raise UnsupportedError(
+                f"axis {axis} of {what} is {dim} for large batches and {actual} at batch {batch}: "
+                "compile it for one batch size, by a fixed shape for every input "
+                "(--input-shape NAME=16,4)"
+            )
 
 
 def _bare(name: str) -> str:

@@ -23,7 +23,13 @@ from tfaot.frontend.environment import expands_scatter
 from tfaot.frontend.exported import ExportedFunction
 from tfaot.frontend.functional import functionalised
 from tfaot.frontend.graph import FrozenGraph
-from tfaot.frontend.interface import PROBES, affine_dims, element_type, input_specs
+from tfaot.frontend.interface import (
+    PROBES,
+    affine_dims,
+    check_small,
+    element_type,
+    input_specs,
+)
 from tfaot.frontend.messages import translated
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
@@ -117,7 +123,7 @@ class Model:
         batched = any(not i.shape.is_static for i in self._inputs)
         light = backend.skeleton(self._graph)
         sizes = [self._output_sizes(light, batch) for batch in (PROBES if batched else (None,))]
-        return tuple(
+        specs = tuple(
             TensorSpec(
                 output.name,
                 element_type(output.dtype, f"the output '{output.name}'"),
@@ -125,6 +131,17 @@ class Model:
             )
             for number, output in enumerate(self._graph.outputs)
         )
+        if batched:
+            self._check_small(light, specs)
+        return specs
+
+    def _check_small(self, light: FrozenGraph, specs: Sequence[TensorSpec]) -> None:
+        """Refuse outputs whose size at one row, where TensorFlow infers it, is another."""
+        small = backend.output_shapes(backend.make_function(light, self._shapes(1)))
+        for spec, shape in zip(specs, small, strict=True):
+            known = [d for d in shape or () if d is not None]
+            if shape is not None and len(known) == len(shape) == len(spec.dims):
+                check_small(spec.dims, known, 1, f"the output '{spec.name}'")
 
     def _output_dims(self, name: str, sizes: Sequence[tuple[int, ...]]) -> tuple[Dim, ...]:
         return sizes[0] if len(sizes) == 1 else affine_dims(sizes, f"the output '{name}'")
