@@ -98,7 +98,7 @@ def test_causal_transformer(compiled, keras, shake):
 def test_attention_over_padded_sequences(compiled, keras, shake):
     layers = keras.layers
     source, lengths = keras.Input((8, 6)), keras.Input((), dtype="int32")
-    mask = keras.ops.arange(8)[None] < lengths[:, None]
+    mask = keras.ops.less(keras.ops.arange(8)[None], lengths[:, None])
     attended = layers.MultiHeadAttention(2, 3)(source, source, attention_mask=mask[:, None, :])
     grouped = layers.GroupQueryAttention(3, 4, 2)(source, source, attention_mask=mask[:, None, :])
     pooled = layers.GlobalAveragePooling1D()(attended + grouped, mask=mask)

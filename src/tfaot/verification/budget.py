@@ -22,14 +22,14 @@ from tfaot.ir.module import Instruction, Module
 Array = NDArray[Any]
 
 SECONDS = 4.0
-"""Estimated work of one batch size beyond which larger sizes are left out."""
+"""Estimated work of all batch sizes beyond which larger ones are left out."""
 
 _CALL = 3e-6
 _ELEMENT = 2e-9
 _FUNCTION = 2e-8
 _SCATTERED = 1e-7
-_MULTIPLY_ADD = 1.5e-10
-_GATHERED = 3e-9
+_MULTIPLY_ADD = 2e-10
+_GATHERED = 8e-9
 
 _FUNCTIONS = frozenset(
     """
@@ -84,7 +84,7 @@ def _work(node: Instruction, operands: Sequence[Value], result: Value) -> float:
             inputs = int(kernel.shape[attrs.kernel_input_feature])
             outputs = max(int(kernel.shape[attrs.kernel_output_feature]), 1)
             gathered = size // outputs * inputs * attrs.feature_group_count
-            per_tap = size * (_ELEMENT + inputs * _MULTIPLY_ADD) + gathered * _GATHERED
+            per_tap = size * (3 * _ELEMENT + inputs * _MULTIPLY_ADD) + gathered * _GATHERED
             return taps * per_tap
         case "reduce-window":
             return size * math.prod(w.size for w in node.attr(ReduceWindow).window) * _ELEMENT

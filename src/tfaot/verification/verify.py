@@ -163,7 +163,8 @@ def _takes_long(runs: Sequence[_Run], batch: int) -> bool:
     """Whether a batch of a size is too much work in float64, going by the largest so far."""
     if batch <= MUST_RUN or not runs or not runs[-1].batch:
         return False
-    return runs[-1].seconds * batch / runs[-1].batch > SECONDS
+    spent = sum(run.seconds for run in runs)
+    return spent + runs[-1].seconds * batch / runs[-1].batch > SECONDS
 
 
 class _Reference:
