@@ -190,7 +190,7 @@ def unsupported(tf):
         "mask": (lambda x: x[x > 0], "size of the output 'output_0' depends on the input", spec),
         "first": (
             lambda x: x[:16],
-            "axis 0 of the output 'output_0' is 16 for large .* 1 at",
+            "axis 0 of the output 'output_0' is 16 for large batches and 1 at",
             spec,
         ),
         "half": (lambda x: x[::2], "axis 0 of the output 'output_0' is no multiple of the", spec),
