@@ -13,6 +13,7 @@ from tfaot.errors import UnsupportedError
 from tfaot.frontend.interface import PROBES
 from tfaot.ir.module import Module
 from tfaot.ir.proto import read_module
+from tfaot.ir.shapes import Shape, dim_at
 from tfaot.passes.canonicalise import Canonicalise
 from tfaot.passes.pipeline import run_passes
 from tfaot.symbolic.errors import NotSymbolicError
@@ -46,15 +47,21 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     if not loaded.signature.has_batch:
         progress("lower", "")
         return Lowered((read_module(loaded.lower(None)),), (None,))
-    modules = []
-    for batch in PROBES:
-        progress("lower", f"batch {batch}")
-        modules.append(read_module(loaded.lower(batch)))
-    progress("symbolic", "")
-    try:
-        return Lowered((_merged(modules),), (None,))
-    except NotSymbolicError as error:
-        reason = str(error)
+    modules: list[Module] = []
+    reason = ""
+    # Two probes settle most models; a third tells what is not affine, or matches more constants.
+    for enough in (2, len(PROBES)):
+        for batch in PROBES[len(modules) : enough]:
+            progress("lower", f"batch {batch}")
+            modules.append(read_module(loaded.lower(batch)))
+        progress("symbolic", "")
+        try:
+            merged = _merged(modules)
+        except NotSymbolicError as error:
+            reason = str(error)
+            continue
+        if enough == len(PROBES) or not _bends(merged):
+            return Lowered((merged,), (None,))
     modules.clear()
     if not batch_sizes:
         raise UnsupportedError(
@@ -68,12 +75,24 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     return Lowered(tuple(static), tuple(batch_sizes), reason)
 
 
+def _bends(module: Module) -> bool:
+    """Whether a size is negative at one row: a line through two points of a curve (B * B) is."""
+    return any(
+        dim_at(dim, 1) < 0
+        for computation in module.computations()
+        for instruction in computation.instructions
+        if isinstance(instruction.shape, Shape)
+        for dim in instruction.shape.dims
+    )
+
+
 def _merged(modules: Sequence[Module]) -> Module:
     """The lowerings as one module, in canonical form where XLA chose differently by size."""
+    probes = PROBES[: len(modules)]
     try:
-        return merge(modules, PROBES)
+        return merge(modules, probes)
     except NotSymbolicError as error:
         try:
-            return merge([run_passes(m, [Canonicalise()]) for m in modules], PROBES)
+            return merge([run_passes(m, [Canonicalise()]) for m in modules], probes)
         except NotSymbolicError:
             raise error from None
