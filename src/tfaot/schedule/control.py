@@ -36,8 +36,30 @@ from tfaot.schedule.rows import join_rows
 
 def schedule(computation: Computation) -> Schedule:
     """Group the instructions of `computation`, and of what it calls, into kernels."""
-    plan = join_rows(group(_lift_invariants(computation)))
+    plan = join_rows(group(_lift_invariants(_explicit_root(computation))))
     return replace(plan, kernels=tuple(_with_called(k) for k in plan.kernels))
+
+
+def _explicit_root(computation: Computation) -> Computation:
+    """The computation with its root a `tuple` of elements, where it hands on a whole tuple."""
+    listed = _explicit_tuple(computation.root)
+    if listed is computation.root:
+        return computation
+    return unique_names(make_computation(computation.name, listed, computation.parameters))
+
+
+def _explicit_tuple(value: Instruction) -> Instruction:
+    """A tuple as a `tuple` of its elements; anything else itself."""
+    if isinstance(value.shape, Shape) or value.opcode == "tuple":
+        return value
+    elements = tuple(
+        Instruction(
+            f"{value.name}.element.{n}", "get-tuple-element", shape, (value,), GetTupleElement(n)
+        )
+        for n, shape in enumerate(value.shape.elements)
+    )
+    name = f"{value.name}.elements"
+    return Instruction(name, "tuple", value.shape, elements, None, value.metadata)
 
 
 def carried_elements(loop: Instruction) -> tuple[int, ...]:
@@ -73,8 +95,9 @@ def _lift_invariants(computation: Computation) -> Computation:
     """Take unchanging elements out of loops, and give changing ones a first value to copy."""
 
     def change(old: Instruction, operands: tuple[Instruction, ...]) -> Instruction | None:
-        if old.opcode == "while":
-            return _simplified_loop(replace(old, operands=operands))
+        if old.opcode in CONTROL:
+            given = replace(old, operands=tuple(_explicit_tuple(o) for o in operands))
+            return _simplified_loop(given) if old.opcode == "while" else given
         if old.opcode != "get-tuple-element" or operands[0].opcode != "while":
             return None
         number = old.attr(GetTupleElement).index
@@ -82,16 +105,18 @@ def _lift_invariants(computation: Computation) -> Computation:
             return None
         return tuple_elements(operands[0].operands[0])[number]
 
-    if not any(i.opcode == "while" for i in computation.instructions):
+    if not any(i.opcode in CONTROL for i in computation.instructions):
         return computation
     return Rewriter(change).run(computation)
 
 
 def _simplified_loop(loop: Instruction) -> Instruction:
+    attrs = loop.attr(While)
+    attrs = While(attrs.condition, _explicit_root(attrs.body))
+    loop = replace(loop, attrs=attrs)
     initial = list(tuple_elements(loop.operands[0]))
     carried = carried_elements(loop)
     constants = {n: e for n, e in enumerate(initial) if n not in carried and e.opcode == "constant"}
-    attrs = loop.attr(While)
     if constants:
         attrs = While(_sink(attrs.condition, constants), _sink(attrs.body, constants))
     for n in carried:
