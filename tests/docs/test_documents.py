@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from consumer_models import compile_to, poster
-from support_table import COLUMNS, supported
+from support_table import COLUMNS, layer_table, refused_ops, supported
 
 from tfaot.ir.dtypes import DType
 from tfaot.testing.cases import op_cases
@@ -94,6 +94,8 @@ def test_make_help_lists_the_targets():
 def _support_rows():
     for line in (ROOT / "docs" / "support.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("## Layers"):
+            return
         if line.startswith("| ") and cells[0] not in ("op", "---"):
             yield cells[0], dict(zip(COLUMNS, cells[1:], strict=True))
 
@@ -106,6 +108,12 @@ def test_support_table_is_true_for_f32():
     for opcode, cells in rows.items():
         if opcode in found:
             assert cells["f32"] == ("yes" if found[opcode][DType.F32] else "no"), opcode
+
+
+def test_support_of_layers_is_as_generated():
+    text = (ROOT / "docs" / "support.md").read_text()
+    assert text.endswith(layer_table())
+    assert refused_ops() in text
 
 
 @pytest.mark.slow
