@@ -47,14 +47,14 @@ class Sample:
         actual: the compiled model's values.
         tensorflow: TensorFlow's.
         expected: the float64 evaluation.
-        spread: what rounding does to some rows (None: to all) of this output.
+        spread: what rounding does to some rows (None: to all) of this output, until it is enough.
     """
 
     batch: int
     actual: Array
     tensorflow: Array
     expected: Array
-    spread: Callable[[Array | None], Array]
+    spread: Callable[[Array | None, Callable[[Array], bool]], Array]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def judge(spec: TensorSpec, samples: Sequence[Sample]) -> tuple[OutputReport, Mi
         error = apart / unit
         beyond = error > bound
         if beyond.any():
-            allowed = beyond & (apart <= ROUNDING_FACTOR * _spread(sample, axis, beyond))
+            allowed = beyond & (apart <= ROUNDING_FACTOR * _spread(sample, axis, beyond, apart))
             excused += int(allowed.sum())
             finite_excused = error[allowed & np.isfinite(error)]
             excused_ulp = max(excused_ulp, float(finite_excused.max(initial=0.0)))
@@ -152,18 +152,25 @@ def _tensorflow_error(
         counted = np.isfinite(error)
         beyond = counted & (error > suspicious)
         if beyond.any():
-            spread = _spread(sample, axis, beyond)
+            spread = _spread(sample, axis, beyond, apart)
             counted &= ~(beyond & (apart <= ROUNDING_FACTOR * spread))
         worst = max(worst, float(np.where(counted, error, 0.0).max(initial=0.0)))
     return worst
 
 
-def _spread(sample: Sample, axis: int | None, wanted: Array) -> Array:
-    """What rounding does to the wanted elements; 0 in rows without one, where it is not known."""
+def _spread(sample: Sample, axis: int | None, wanted: Array, apart: Array) -> Array:
+    """What rounding does to the wanted elements; 0 in rows without one, where it is not known.
+
+    It may be smaller than it could be found to be where it explains all distances already.
+    """
+
+    def enough(spread: Array) -> bool:
+        return bool((apart <= ROUNDING_FACTOR * spread)[wanted].all())
+
     if axis is None:
-        return sample.spread(None)
+        return sample.spread(None, enough)
     others = tuple(n for n in range(wanted.ndim) if n != axis)
-    return sample.spread(np.flatnonzero(wanted.any(axis=others)))
+    return sample.spread(np.flatnonzero(wanted.any(axis=others)), enough)
 
 
 def _where(spec: TensorSpec, index: tuple[int, ...]) -> str:

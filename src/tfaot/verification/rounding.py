@@ -10,7 +10,7 @@ no implementation can be held to less than that there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -69,10 +69,8 @@ class _RoundingContext(Context):
         return np.asarray(value + np.where(np.isfinite(magnitude), magnitude * noise, 0.0))
 
 
-def rounding_spread(
-    module: Module, inputs: Sequence[Array], batch: int | None, expected: Sequence[Array]
-) -> list[Array]:
-    """The largest distance from `expected` of each output element over `TRIALS` evaluations.
+class RoundingSpread:
+    """The largest distance from the exact outputs over evaluations with roundings, as yet.
 
     Args:
         module: the HLO.
@@ -80,23 +78,52 @@ def rounding_spread(
         batch: the batch size; None where no shape depends on it.
         expected: the outputs evaluated in float64 without rounding.
     """
-    spread = [np.zeros(e.shape) for e in expected]
-    for seed in range(TRIALS):
-        context = _RoundingContext(batch, seed)
+
+    def __init__(
+        self,
+        module: Module,
+        inputs: Sequence[Array],
+        batch: int | None,
+        expected: Sequence[Array],
+    ) -> None:
+        self._module, self._inputs, self._batch = module, inputs, batch
+        self._expected = expected
+        self._trials = 0
+        self._spread = [np.zeros(e.shape) for e in expected]
+
+    def of(self, number: int, enough: Callable[[Array], bool] = lambda spread: False) -> Array:
+        """The spread of one output after `TRIALS` evaluations, or as soon as it is `enough`.
+
+        More evaluations never make a spread smaller.
+        """
+        while self._trials < TRIALS and not (self._trials and enough(self._spread[number])):
+            self._try(self._trials)
+            self._trials += 1
+        return self._spread[number]
+
+    def _try(self, seed: int) -> None:
+        context = _RoundingContext(self._batch, seed)
         arguments = [
             x.astype(context.storage(p.array.dtype), copy=False)
-            for x, p in zip(inputs, module.entry.parameters, strict=True)
+            for x, p in zip(self._inputs, self._module.entry.parameters, strict=True)
         ]
+        wide = np.complex128
         with np.errstate(all="ignore"):
-            moved = _flatten(context.run(module.entry, arguments))
-            for number, (value, exact) in enumerate(zip(moved, expected, strict=True)):
-                wide = np.complex128
+            moved = _flatten(context.run(self._module.entry, arguments))
+            for number, (value, exact) in enumerate(zip(moved, self._expected, strict=True)):
                 distance = np.abs(np.asarray(value).astype(wide) - exact.astype(wide))
                 # What is NaN or infinite on one side only moved without bound.
                 one_sided = np.isfinite(value.astype(wide)) != np.isfinite(exact.astype(wide))
                 distance = np.where(one_sided, np.inf, np.nan_to_num(distance))
-                spread[number] = np.maximum(spread[number], distance)
-    return spread
+                self._spread[number] = np.maximum(self._spread[number], distance)
+
+
+def rounding_spread(
+    module: Module, inputs: Sequence[Array], batch: int | None, expected: Sequence[Array]
+) -> list[Array]:
+    """The spread of every output after `TRIALS` evaluations; arguments as of `RoundingSpread`."""
+    spread = RoundingSpread(module, inputs, batch, expected)
+    return [spread.of(number) for number in range(len(expected))]
 
 
 def _flatten(value: Value) -> list[Array]:

@@ -24,7 +24,7 @@ from tfaot.verification.composition import with_composition
 from tfaot.verification.inputs import InputRules, find_rules, make_inputs
 from tfaot.verification.judge import Sample, batch_axis, judge
 from tfaot.verification.report import VerificationReport
-from tfaot.verification.rounding import rounding_spread
+from tfaot.verification.rounding import RoundingSpread
 
 if TYPE_CHECKING:
     from tfaot.frontend.session import LoadedModel
@@ -227,7 +227,7 @@ class _Run:
     expected: list[Array]
     independent: bool
     seconds: float
-    _spreads: dict[bytes, list[Array]] = field(default_factory=dict)
+    _spreads: dict[bytes, RoundingSpread] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -257,14 +257,20 @@ class _Run:
     def sample(self, number: int, signature: Signature) -> Sample:
         """One output of this run."""
 
-        def spread(rows: Array | None) -> Array:
-            return self._spread(number, signature, rows)
+        def spread(rows: Array | None, enough: Callable[[Array], bool]) -> Array:
+            return self._spread(number, signature, rows, enough)
 
         return Sample(
             self.batch, self.actual[number], self.tensorflow[number], self.expected[number], spread
         )
 
-    def _spread(self, number: int, signature: Signature, rows: Array | None) -> Array:
+    def _spread(
+        self,
+        number: int,
+        signature: Signature,
+        rows: Array | None,
+        enough: Callable[[Array], bool],
+    ) -> Array:
         """What rounding does to an output, evaluated for some rows alone where they keep apart."""
         expected = self.expected
         if self.module is None:
@@ -275,11 +281,11 @@ class _Run:
         if rows is None or not alone:
             key = b""
             if key not in self._spreads:
-                self._spreads[key] = rounding_spread(self.module, self.inputs, batch, expected)
-            return self._spreads[key][number]
+                self._spreads[key] = RoundingSpread(self.module, self.inputs, batch, expected)
+            return self._spreads[key].of(number, enough)
         key = rows.tobytes()
         if key not in self._spreads:
-            self._spreads[key] = rounding_spread(
+            self._spreads[key] = RoundingSpread(
                 self.module,
                 _rows_of(self.inputs, signature.inputs, rows),
                 len(rows),
@@ -288,8 +294,12 @@ class _Run:
         axis = batch_axis(signature.outputs[number])
         assert axis is not None, "rows are asked for of outputs that have them"
         result = np.zeros(expected[number].shape)
-        np.moveaxis(result, axis, 0)[rows] = np.moveaxis(self._spreads[key][number], axis, 0)
-        return result
+
+        def whole(spread: Array) -> Array:
+            np.moveaxis(result, axis, 0)[rows] = np.moveaxis(spread, axis, 0)
+            return result
+
+        return whole(self._spreads[key].of(number, lambda spread: enough(whole(spread))))
 
 
 def _has_rows_or_none(dims: Sequence[Any]) -> bool:
