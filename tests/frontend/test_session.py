@@ -112,7 +112,7 @@ def test_a_killed_worker_is_told():
 
 
 def _gone(pid: int) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
@@ -148,7 +148,7 @@ def test_no_worker_outlives_its_session(how):
         os.killpg(parent.pid, how)
     else:
         parent.send_signal(how)
-    parent.wait(30)
+    parent.wait(120)
     parent.stdout.close()
     assert _gone(worker)
 
