@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all lint format bench docs lock clean
+.PHONY: help setup demo test test-models test-all lint format bench docs lock clean
 
 help:
 	@echo "make setup     .venv with tfaot, TensorFlow and the development tools (once, about a minute)"
 	@echo "make demo      train, compile and run a model from C++, next to TensorFlow"
 	@echo "make test      the test suite"
+	@echo "make test-models  every layer of Keras, its applications, graph networks (long)"
 	@echo "make test-all  the test suite with the slow tests"
 	@echo "make lint      ruff and mypy"
 	@echo "make format    ruff, which rewrites the files"
@@ -46,6 +47,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-models: $(STAMP)
+	@$(BIN)/python -m pytest tests/models $(PYTEST_ARGS)
 
 test-all: $(STAMP)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import shutil
 import subprocess
@@ -11,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled import GuardedBuffer
 
 from tfaot.compiler import compile_model
 from tfaot.frontend.session import TensorFlowSession
 from tfaot.options import make_options
+from tfaot.runtime.arrays import numpy_dtype
+from tfaot.runtime.elf import LoadedObject
 from tfaot.runtime.model import Model, load
 
 
@@ -49,6 +54,27 @@ def function(tf: Any) -> Callable[..., Any]:
     return make
 
 
+def stays_inside(model: Model, code: LoadedObject, batch: int) -> None:
+    """A call writes its outputs and its workspace alone, wherever indices among the inputs lead."""
+    random = np.random.default_rng(batch)
+    inputs, outputs = [], []
+    for tensor in model.inputs:
+        values = random.normal(0, 50, tensor.shape(batch)).astype(numpy_dtype(tensor))
+        inputs.append(GuardedBuffer(values.nbytes, content=values.tobytes()))
+    for tensor in model.outputs:
+        shape = tensor.shape(batch)
+        if min(shape, default=0) < 0:
+            return
+        outputs.append(GuardedBuffer(math.prod(shape) * numpy_dtype(tensor).itemsize))
+    workspace = GuardedBuffer(model.workspace_bytes(batch))
+    buffers = [*inputs, *outputs, workspace]
+    run = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, *[ctypes.c_void_p] * len(buffers))
+    symbol = model.manifest.symbols.run
+    assert run(code.address(symbol))(batch, *(b.address for b in buffers)) == 0
+    for number, buffer in enumerate(buffers):
+        buffer.check(f"buffer {number} of {len(buffers)} (batch {batch})")
+
+
 @pytest.fixture
 def compiled(tmp_path: Path, session: TensorFlowSession) -> Callable[..., Model]:
     """Compile, verify, check the object and load a model."""
@@ -64,6 +90,8 @@ def compiled(tmp_path: Path, session: TensorFlowSession) -> Callable[..., Model]
         if shutil.which("nm"):
             command = ["nm", "-u", str(tmp_path / "out" / "model.o")]
             assert subprocess.run(command, capture_output=True, check=True).stdout == b""
+        for batch in manifest.batch.sizes or (0, 5):
+            stays_inside(loaded, LoadedObject(tmp_path / "out" / "model.o"), batch)
         return loaded
 
     return run
