@@ -4,7 +4,8 @@ The tiled form takes lhs [batch..., M..., K] and rhs [batch..., K, N] of float32
 each panel of columns, tiles of rows are summed in registers (`codegen.microkernel`), put into a
 scratch tile that stays in the first-level cache, and the ops that follow the dot turn the scratch
 into the kernel's result. Rows are shared out evenly among tiles, so that no batch size is left with
-a tile of a single row. All other dots run as plain loops over their output, k in order.
+a tile of a single row. All other dots run as plain loops over their output, k in order, and in
+blocks where k runs over the rows.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tfaot.codegen.elementwise import BINARY
 from tfaot.codegen.expression import LANES
 from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext
+from tfaot.codegen.kernels.reduce import BLOCK
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER, TileShape, tile_shape
 from tfaot.codegen.vector import I64, memory_element
@@ -322,8 +324,20 @@ def _emit_plain(context: KernelContext, dot: Instruction) -> None:
         def total(level: int, carried: ir.Value) -> ir.Value:
             if level == len(contracted):
                 return _multiply_add(context, dot, lhs_at, rhs_at, mask, carried)
-            size = context.size(contracted[level])
-            with Loop(context.builder, 0, size, 1, [carried], "k") as loop:
+            builder, v = context.builder, context.vector
+            size = as_value(context.size(contracted[level]))
+            if not dtype.is_float or not isinstance(contracted[level], BatchDim):
+                return over(level, as_value(0), size, carried)
+            # A sum over rows may be of any length: block by block, rounding errors add up less.
+            with Loop(builder, 0, size, BLOCK, [carried], "block") as block:
+                stop = builder.add(block.index, as_value(BLOCK))
+                stop = builder.select(builder.icmp_signed("<", stop, size), stop, size)
+                part = over(level, block.index, stop, v.const(carried, 0))
+                block.update([v.add(block.carried[0], part)])
+            return block.results[0]
+
+        def over(level: int, start: ir.Value, stop: ir.Value, carried: ir.Value) -> ir.Value:
+            with Loop(context.builder, start, stop, 1, [carried], "k") as loop:
                 here = Affine(loop.index)
                 lhs_at[attrs.lhs_contracting[level]] = here
                 rhs_at[attrs.rhs_contracting[level]] = here
