@@ -275,7 +275,7 @@ for _name, _options in {
 _case("Pipeline", IMAGE, made=lambda k: k.layers.Pipeline([k.layers.Rescaling(0.5, offset=1.0)]))
 
 WITHOUT: dict[str, str] = {
-    "Equalization": "XLA has no DenseBincount whose size is computed (nor does Keras make a model of it)",
+    "Equalization": "XLA has no DenseBincount of a computed size; Keras makes no model of it",
     "FlaxLayer": "runs a Flax model, which Keras's TensorFlow backend does not",
     "InputLayer": "every model has it",
     "JaxLayer": "calls JAX",
