@@ -176,10 +176,18 @@ def test_saved_models_match_their_references(name, compiled):
         close(result[key], value)
 
 
-@pytest.mark.parametrize("name", ["trackdnn_CKF_2021Run3", "emtf_displ_5"])
-def test_frozen_graphs_match_their_references(name, compiled):
-    (graph,) = shared(name).glob("*.pb")
-    artifact = compiled(graph, name=name)
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("trackdnn_CKF_2021Run3", "*.pb"),
+        ("emtf_displ_5", "*.pb"),
+        ("l2tau_run3v1", "*.pb"),
+        ("deepdoublex_102x_BvL", "*.h5"),
+    ],
+)
+def test_trained_models_match_their_references(name, file, compiled):
+    (model_file,) = shared(name).glob(file)
+    artifact = compiled(model_file, name=name)
     manifest, model = read_manifest(artifact.manifest), artifact.load()
     with np.load(shared(name) / "reference.npz") as reference:
         inputs = [reference[f"in{i}"] for i in range(len(model.inputs))]
