@@ -161,3 +161,49 @@ def test_loops_whose_state_is_what_a_branch_or_another_loop_returns(batch):
         compile_module(module)(inputs, batch), evaluate(module, inputs), strict=True
     ):
         np.testing.assert_array_equal(ours, expected)
+
+
+READ_AFTER_UPDATE = """
+HloModule hazard
+add { a = f32[] parameter(0)
+ b = f32[] parameter(1)
+ ROOT r = f32[] add(a,b) }
+cond { s = (s32[], f32[6,B], f32[B]) parameter(0)
+ i = s32[] get-tuple-element(s), index=0
+ n = s32[] constant(5)
+ ROOT c = pred[] compare(i,n), direction=LT }
+body { s = (s32[], f32[6,B], f32[B]) parameter(0)
+ i = s32[] get-tuple-element(s), index=0
+ one = s32[] constant(1)
+ i1 = s32[] add(i,one)
+ o = f32[6,B] get-tuple-element(s), index=1
+ h = f32[B] get-tuple-element(s), index=2
+ z = s32[] constant(0)
+ row = f32[1,B] reshape(h)
+ o2 = f32[6,B] dynamic-update-slice(o,row,i,z)
+ zf = f32[] constant(0)
+ old = f32[B] reduce(o,zf), dimensions={0}, to_apply=add
+ h2 = f32[B] subtract(h,old)
+ ROOT r = (s32[], f32[6,B], f32[B]) tuple(i1,o2,h2)
+}
+ENTRY e {
+ x = f32[B] parameter(0)
+ z = s32[] constant(0)
+ ones = f32[] constant(1)
+ o = f32[6,B] broadcast(ones), dimensions={}
+ st = (s32[], f32[6,B], f32[B]) tuple(z,o,x)
+ w = (s32[], f32[6,B], f32[B]) while(st), condition=cond, body=body
+ oo = f32[6,B] get-tuple-element(w), index=1
+ hh = f32[B] get-tuple-element(w), index=2
+ ROOT r = (f32[6,B], f32[B]) tuple(oo,hh)
+}
+"""
+
+
+def test_state_that_is_read_after_its_update_is_not_updated_in_place():
+    module = parse_module(READ_AFTER_UPDATE)
+    inputs = [np.arange(1, 10, dtype=np.float32)]
+    for ours, expected in zip(
+        compile_module(module)(inputs, 9), evaluate(module, inputs), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
