@@ -112,6 +112,8 @@ def compile_model(
         tf_xla_flags=options.tf_xla_flags,
         session=session,
     ) as loaded:
+        for note in loaded.notes:
+            progress("note", note)
         lowered = with_composition(lower(loaded, options.batch_sizes, progress), loaded)
         origin = _origin(model, loaded, options)
         compiled = build(name, loaded.signature, lowered, target, options, origin, progress)

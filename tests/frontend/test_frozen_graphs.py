@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfaot.errors import ModelError, UnsupportedError, UsageError
+from tfaot.errors import ModelError, UsageError
 from tfaot.frontend.session import ModelSource
 
 pytestmark = pytest.mark.tensorflow
@@ -43,9 +43,24 @@ def test_inputs_and_outputs_are_found_and_switches_removed(session, graph, inter
     assert model.lower(31)
 
 
-def test_a_switch_that_depends_on_an_input_says_what_to_fix(session, graph):
-    with pytest.raises(UnsupportedError, match=r"on the input 'is_training'.*--set is_train"):
-        session.load(ModelSource(graph))
+def test_a_flag_of_training_is_off_unless_decided_on(session, graph, interface):
+    model = session.load(ModelSource(graph))
+    assert interface(model)[0] == [("x", "f32[B,4]")]
+    assert len(model.notes) == 1
+    assert "'is_training' is set to false" in model.notes[0]
+    assert "--set is_training=true" in model.notes[0]
+    x = np.float32([[0, 1, 2, 3], [1, 0, -1, 2]])
+    np.testing.assert_allclose(model.evaluate([x])[0], expected(x), rtol=1e-6)
+    on = session.load(ModelSource(graph, set_values={"is_training": True}))
+    assert on.notes == ()
+    np.testing.assert_array_equal(on.evaluate([x])[0], np.full((2, 2), 0.5))
+
+
+def test_a_flag_that_is_named_as_input_is_one(session, graph, interface):
+    model = session.load(ModelSource(graph, inputs=("x", "is_training"), outputs=("probs",)))
+    assert interface(model)[0] == [("x", "f32[B,4]"), ("is_training", "pred[]")]
+    x = np.ones((1, 4), np.float32)
+    np.testing.assert_allclose(model.evaluate([x, np.bool_(False)])[0], expected(x), rtol=1e-6)
 
 
 def test_told_inputs_and_outputs(session, graph, interface):
@@ -83,7 +98,7 @@ def test_the_graph_can_be_cut_at_an_inner_node(session, graph, interface):
             ModelError,
             "also depend on the placeholder 'labels'",
         ),
-        ({"input_shapes": {"y": (1,)}}, (UsageError, UnsupportedError), "'y'|is_training"),
+        ({"input_shapes": {"y": (1,)}}, UsageError, "no input 'y'"),
     ],
 )
 def test_wrong_names_are_told(session, graph, options, kind, reason):

@@ -1,4 +1,4 @@
-"""Progress of a compilation: a line on a terminal, nothing in a pipe."""
+"""Progress of a compilation: a line on a terminal, nothing but notes in a pipe."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Progress:
     def __init__(self, quiet: bool) -> None:
         """Show nothing where `quiet`, or where standard error is no terminal."""
         self._console = Console(stderr=True)
+        self._quiet = quiet
         self._shown = not quiet and self._console.is_terminal
         # Names of layers may hold brackets, which are no markup.
         self._bar = bars.Progress(
@@ -36,7 +37,16 @@ class Progress:
         return self
 
     def __call__(self, stage: str, detail: str) -> None:
-        """Report that `stage` is under way; a new stage leaves a line for the one before it."""
+        """Report that `stage` is under way; a new stage leaves a line for the one before it.
+
+        The stage "note" is none, but a line for the user, on a pipe too.
+        """
+        if stage == "note":
+            if not self._quiet:
+                self._console.print(
+                    f"note: {detail}", markup=False, highlight=False, soft_wrap=True
+                )
+            return
         if self._task is None:
             return
         if stage != self._stage:

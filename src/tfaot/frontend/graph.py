@@ -36,8 +36,6 @@ _TRAINING_SCOPE = re.compile(
 )
 _JUDGING_OPS = frozenset({"ArgMax", "ArgMin", "Equal", "NotEqual", "InTopK", "InTopKV2"})
 _LEARNING_PHASE = re.compile(r"(^|/|_)learning_phase(_\d+)?$")
-_TRAINING_FLAG = re.compile(r"train|phase|drop_?out|infer|is_test|mode", re.IGNORECASE)
-_BOOL = 10  # DataType.DT_BOOL of tensorflow/core/framework/types.proto
 _OPAQUE_TYPES = frozenset({20, 21})  # DT_RESOURCE, DT_VARIANT
 _LOWERED_EXIT = re.compile(r"/exit/_\d+$")
 _IDENTITY = re.compile(r"^(?:.*/)?Identity(?:_(\d+))?$")
@@ -256,40 +254,22 @@ def find_outputs(graph_def: Any) -> tuple[str, ...]:
     return tuple(candidates)
 
 
-def check_training_flags(graph: FrozenGraph) -> None:
-    """Refuse an input that only tells whether the model is in training: it wants to be fixed.
-
-    Raises:
-        UnsupportedError: names the input and the Switch that depends on it.
-    """
-    flags = {
-        node_of(i.tensor): i.name
-        for i in graph.inputs
-        if i.dtype == _BOOL and i.shape in {None, ()} and _TRAINING_FLAG.search(i.name)
-    }
-    nodes = {node.name: node for node in graph.graph_def.node}
-    for node in graph.graph_def.node if flags else ():
-        if node.op != "Switch":
-            continue
-        deciding = [flags[name] for name in _sources(nodes, node.input[1]) if name in flags]
-        if deciding:
-            raise UnsupportedError(
-                f"the Switch '{node.name}' depends on the input '{deciding[0]}': "
-                f"fix it, for example with --set {deciding[0]}=false"
-            )
-
-
-def check_determinism(graph_def: Any) -> None:
-    """Refuse random ops with a state, and Python functions in the graph.
+def check_determinism(graph: FrozenGraph) -> None:
+    """Refuse random ops with a state, Python functions and lookup tables in the graph.
 
     Raises:
         UnsupportedError: names the ops and their nodes.
     """
+    graph_def = graph.graph_def
     found = [n for n in all_nodes(graph_def) if n.op in _RANDOM_OPS]
     if found:
+        flags = [i.name for i in graph.inputs if i.shape == () or i.shape is None]
+        remedy = "export the model for inference"
+        if flags:
+            remedy += f", or fix the input that turns them off: --set {flags[0]}=VALUE"
+            remedy += f" (scalars: {', '.join(flags)})" if len(flags) > 1 else ""
         raise UnsupportedError(
-            f"random numbers with a hidden state can't be compiled: {list_nodes(found)}: "
-            "export the model for inference"
+            f"random numbers with a hidden state can't be compiled: {list_nodes(found)}: {remedy}"
         )
     found = [n for n in all_nodes(graph_def) if n.op in _PYTHON_OPS]
     if found:
@@ -354,18 +334,6 @@ def _drop(attributes: Any, names: Iterable[str]) -> None:
 
 def _keeps(edge: str, wanted: set[str], keep_control: bool) -> bool:
     return keep_control and node_of(edge) in wanted
-
-
-def _sources(nodes: dict[str, Any], tensor: str) -> list[str]:
-    todo, seen = [node_of(tensor)], {}
-    while todo:
-        name = todo.pop()
-        if name in seen:
-            continue
-        seen[name] = True
-        if name in nodes:
-            todo.extend(node_of(i) for i in nodes[name].input if not i.startswith("^"))
-    return list(seen)
 
 
 def _called_functions(nodes: Iterable[Any]) -> set[str]:

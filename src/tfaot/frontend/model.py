@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,15 @@ from tfaot.errors import ModelError, UnsupportedError, UsageError
 from tfaot.frontend import graph as graphs
 from tfaot.frontend import keras_models, saved_models
 from tfaot.frontend import tensorflow as backend
+from tfaot.frontend.dropout import fold_masks
 from tfaot.frontend.environment import expands_scatter
 from tfaot.frontend.exported import ExportedFunction
+from tfaot.frontend.flags import (
+    InferenceValue,
+    inference_values,
+    with_branches_taken,
+    with_defaults,
+)
 from tfaot.frontend.functional import functionalised
 from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.interface import (
@@ -61,6 +68,7 @@ class Model:
             sum(size for _, size, _ in constants),
             loaded.digest,
             backend.versions(),
+            loaded.notes,
         )
 
     def lower(self, batch: int | None) -> bytes | None:
@@ -181,15 +189,16 @@ def _check_options(source: ModelSource, kind: ModelKind) -> None:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A graph for XLA, the same as its author wrote it for TensorFlow, and the files' digest.
+    """A graph for XLA, the same as its author wrote it for TensorFlow, the files' digest, notes.
 
-    They differ where control flow of TensorFlow 1 was rewritten: results are compared with those
-    of the original.
+    The graphs differ where control flow of TensorFlow 1 was rewritten: results are compared with
+    those of the original.
     """
 
     graph: FrozenGraph
     reference: FrozenGraph
     digest: str
+    notes: tuple[str, ...] = ()
 
 
 def _load(source: ModelSource, kind: ModelKind) -> _Loaded:
@@ -199,19 +208,24 @@ def _load(source: ModelSource, kind: ModelKind) -> _Loaded:
         case ModelKind.KERAS:
             graph = keras_models.load_keras(source.path, source.custom_objects)
         case ModelKind.GRAPH:
-            graph = _load_graph(source)
+            graph, settled = _load_graph(source)
         case ModelKind.EXPORTED:
             graph = _load_exported(source.path)
-    graph = backend.fix_inputs(graph, source.set_values) if kind is not ModelKind.GRAPH else graph
+    # The objects that held the variables refer to each other: they go now, not when chance has it.
+    backend.release_memory()
+    if kind is not ModelKind.GRAPH:
+        graph = backend.fix_inputs(graph, source.set_values)
+        graph, settled = _settled(graph)
+    graph = with_branches_taken(with_defaults(graph))
     graph = graphs.pruned(graph, keep_control=graphs.has_control_flow_v1(graph.graph_def))
-    graph = backend.fold_control_flow(graph)
-    graphs.check_training_flags(graph)
+    graph = fold_masks(backend.fold_control_flow(graph))
     old = graphs.has_control_flow_v1(graph.graph_def)
     reference = graphs.pruned(graph, keep_control=True) if old else None
     graph = graphs.canonical(graphs.pruned(functionalised(graph)))
     graphs.check_inputs(graph)
-    graphs.check_determinism(graph.graph_def)
-    return _Loaded(graph, reference or graph, digest_files(source.path, kind))
+    graphs.check_determinism(graph)
+    notes = tuple(value.note for value in settled)
+    return _Loaded(graph, reference or graph, digest_files(source.path, kind), notes)
 
 
 def _load_exported(path: Path) -> FrozenGraph:
@@ -222,20 +236,32 @@ def _load_exported(path: Path) -> FrozenGraph:
     return FrozenGraph(graph_def, exported.inputs, exported.outputs)
 
 
-def _load_graph(source: ModelSource) -> FrozenGraph:
+def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue, ...]]:
     """A frozen graph, with placeholders fixed and its inputs and outputs as told or found."""
     graph_def = backend.load_graph_def(source.path)
     values: Mapping[str, object] = {
         **dict.fromkeys(graphs.learning_phases(graph_def), False),
         **source.set_values,
     }
-    graph_def = backend.fix_inputs(FrozenGraph(graph_def, (), ()), values).graph_def
+    fixed = backend.fix_inputs(FrozenGraph(graph_def, (), ()), values)
+    settled = inference_values(fixed.graph_def, {graphs.node_of(name) for name in source.inputs})
+    graph_def = backend.fix_inputs(fixed, {v.name: v.value for v in settled}).graph_def
     names = graphs.checked_nodes(graph_def, source.outputs, "output")
     outputs = names or graphs.find_outputs(graph_def)
     inputs = graphs.checked_nodes(graph_def, source.inputs, "input")
     inputs = inputs or graphs.find_placeholders(graph_def, outputs)
     found_inputs, found_outputs = backend.graph_interface(graph_def, inputs, outputs)
-    return FrozenGraph(graph_def, found_inputs, found_outputs)
+    needed = graphs.dependencies(graph_def, outputs, cut=inputs)
+    graph = FrozenGraph(graph_def, found_inputs, found_outputs)
+    return graph, tuple(value for value in settled if value.name in needed)
+
+
+def _settled(graph: FrozenGraph) -> tuple[FrozenGraph, tuple[InferenceValue, ...]]:
+    """The graph without inputs that only training needs, and what they are fixed to."""
+    names = {graphs.node_of(i.tensor): i.name for i in graph.inputs}
+    found = [v for v in inference_values(graph.graph_def) if v.name in names]
+    fixed = backend.fix_inputs(graph, {v.name: v.value for v in found})
+    return fixed, tuple(replace(v, name=names[v.name]) for v in found)
 
 
 def _is_parameter(constant: tuple[int, int, bool]) -> bool:

@@ -9,10 +9,14 @@ from tfaot.signature import Signature
 
 @dataclass(frozen=True)
 class Description:
-    """Signature, size, digest and versions of a model (see `session.LoadedModel`)."""
+    """Signature, size, digest and versions of a model, and lines for the user.
+
+    See `session.LoadedModel`.
+    """
 
     signature: Signature
     parameter_count: int
     parameter_bytes: int
     digest: str
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()

@@ -175,6 +175,7 @@ class LoadedModel:
         parameter_bytes: their bytes.
         digest: SHA-256 of the model's content, whatever its path and machine.
         versions: of TensorFlow and Keras.
+        notes: lines that tell what was decided for the user, and how to decide otherwise.
     """
 
     def __init__(
@@ -193,6 +194,7 @@ class LoadedModel:
         self.parameter_bytes: int = description.parameter_bytes
         self.digest: str = description.digest
         self.versions: dict[str, str] = dict(description.versions)
+        self.notes: tuple[str, ...] = description.notes
 
     def lower(self, batch: int | None) -> bytes:
         """The optimised HLO at one batch size, as a serialized HloModuleProto.

@@ -152,7 +152,7 @@ def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Froz
         )
     resources = [t.name for t in frozen.inputs if t.dtype.name == "resource"]
     if resources:
-        check_determinism(graph_def)
+        check_determinism(FrozenGraph(graph_def, (), ()))
         raise UnsupportedError(
             f"the model uses a resource that is no variable ('{short_name(resources[0])}'), "
             "which can't be compiled"
