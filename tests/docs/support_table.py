@@ -13,6 +13,7 @@ from pathlib import Path
 from tfaot.codegen.target import resolve_target
 from tfaot.compiler import Lowered, Origin, build
 from tfaot.errors import TfaotError
+from tfaot.ir.attributes import CustomCall
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Module
 from tfaot.ir.opcodes import OPCODES, STATEFUL
@@ -51,7 +52,7 @@ of several types for each that has a case; a list: for these types alone; `no`: 
 with an error that names the op; empty: HLO does not allow the type, or there is no case of it.
 `parameter`, `constant`, `tuple`, `get-tuple-element`, `fusion` and `opt-barrier` are always there.
 The bodies of `call`, `map`, `while`, `conditional`, `reduce`, `sort` and `scatter` are made of
-these ops. Of custom calls TopK is known. TensorFlow has no complex convolutions on CPUs.
+these ops. Of custom calls those listed are known. TensorFlow has no complex convolutions on CPUs.
 
 """
 
@@ -70,7 +71,7 @@ all batch sizes up to 1000. `yes`: one artifact serves every batch size, and row
 | --- | --- | --- |
 """
 
-LEFT_OUT = frozenset({"tuple", "custom-call"})
+LEFT_OUT = frozenset({"tuple"})
 
 
 def table() -> str:
@@ -86,9 +87,9 @@ def op_table() -> str:
     ]
     found = supported(op_cases())
     for opcode in OPCODES:
-        if opcode in found and opcode not in LEFT_OUT:
-            cells = [_cell(found[opcode], types) for types in COLUMNS.values()]
-            lines.append(f"| {opcode} | {' | '.join(cells)} |")
+        for op in sorted(op for op in found if op.split()[0] == opcode and op not in LEFT_OUT):
+            cells = [_cell(found[op], types) for types in COLUMNS.values()]
+            lines.append(f"| {op} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -120,15 +121,22 @@ def layer_table() -> str:
 
 
 def supported(cases: Iterable[OpCase]) -> dict[str, dict[DType, bool]]:
-    """Per opcode and type whether the smallest case of each compiles."""
+    """Per op (opcode, and a custom-call's target) and type whether its smallest case compiles."""
     first: dict[tuple[str, DType], OpCase] = {}
     for case in cases:
         if case.error is None:
-            first.setdefault((case.opcode, case.dtype), case)
+            first.setdefault((_op(case), case.dtype), case)
     result: dict[str, dict[DType, bool]] = defaultdict(dict)
     for (opcode, dtype), case in first.items():
         result[opcode][dtype] = compiles(case.module())
     return result
+
+
+def _op(case: OpCase) -> str:
+    if case.opcode != "custom-call":
+        return case.opcode
+    calls = [i.attrs for i in case.module().entry.instructions if isinstance(i.attrs, CustomCall)]
+    return f"{case.opcode} {calls[0].target}"
 
 
 def compiles(module: Module) -> bool:

@@ -20,6 +20,7 @@ from tfaot.interpreter import (  # noqa: F401  (imported for the rules they regi
     control,
     conversion,
     convolution,
+    custom_call,
     dot,
     elementwise,
     gather,

@@ -1,4 +1,4 @@
-"""sort with any comparator and any number of operands, and XLA's TopK call."""
+"""sort with any comparator and any number of operands."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from tfaot.interpreter.comparison import total_order_key
-from tfaot.interpreter.context import Array, Context, rule, unsupported
-from tfaot.ir.attributes import Compare, CustomCall, Parameter, Sort
+from tfaot.interpreter.context import Array, Context, rule
+from tfaot.ir.attributes import Compare, Parameter, Sort
 from tfaot.ir.module import Computation, Instruction
-from tfaot.ir.shapes import TupleShape
 
 
 @rule("sort")
@@ -89,23 +88,3 @@ def _merge_sort(rows: Sequence[Array], comparator: Computation, ctx: Context) ->
         merged = np.take_along_axis(order, np.argsort(target, axis=-1, kind="stable"), -1)
         order, width = merged, 2 * width
     return order
-
-
-@rule("custom-call")
-def _custom_call(node: Instruction, operands: Sequence[Array], ctx: Context) -> Any:
-    attrs = node.attr(CustomCall)
-    if attrs.target != "TopK":
-        raise unsupported(node, f"calls '{attrs.target}', which has no evaluation rule")
-    assert isinstance(node.shape, TupleShape), node
-    values = node.shape.elements[0]
-    assert not isinstance(values, TupleShape), node
-    x = operands[0]
-    count = ctx.dims(values)[-1]
-    ascending = any(c.root.opcode == "compare" and _is_less(c) for c in attrs.called)
-    key = ascending_key(x.astype(node.operands[0].array.dtype.numpy, copy=False))
-    order = np.argsort(key if ascending else ~key, axis=-1, kind="stable")[..., :count]
-    return np.take_along_axis(x, order, -1), order.astype(np.int32)
-
-
-def _is_less(comparator: Computation) -> bool:
-    return comparator.root.attr(Compare).direction in ("LT", "LE")

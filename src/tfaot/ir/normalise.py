@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tfaot.errors import InvalidModuleError, UnsupportedError
 from tfaot.ir.attributes import Constant, CustomCall, GetTupleElement, Parameter, Transpose
+from tfaot.ir.bounded import PAD_TO_STATIC, SLICE_TO_DYNAMIC, padded, with_sizes
 from tfaot.ir.dtypes import DType
 from tfaot.ir.inference.registry import polynomial
 from tfaot.ir.module import Computation, Instruction, Module, make_computation, unique_names
@@ -32,7 +33,9 @@ from tfaot.ir.raw_attributes import attributes_of
 from tfaot.ir.shapes import AnyShape, BatchDim, Dim, Shape, TupleShape, product
 
 _ALIASES = {"optimization-barrier": "opt-barrier", "clz": "count-leading-zeros"}
-_DYNAMIC_OPS = frozenset({"custom-call", "get-tuple-element", "tuple"})
+_HANDS_ON = frozenset({"tuple", "get-tuple-element", "copy", "opt-barrier", "call", "fusion"})
+"""Ops that may give an array whose size depends on the data, for they hand on their operand's."""
+
 _MAX_DEPTH = 100
 
 
@@ -48,7 +51,7 @@ def normalise(raw: RawModule) -> Module:
     if entry is None:
         raise InvalidModuleError(f"module {raw.name} has no entry computation")
     _check_layouts(raw, entry)
-    computation = _flat_root(_Normaliser(raw).computation(raw.entry))
+    computation = _flat_root(_Normaliser(raw).computation(raw.entry), _root_arrays(entry))
     symbolic = any(
         _is_symbolic(i.shape)
         for c in Module(raw.name, computation).computations()
@@ -182,11 +185,9 @@ def _convert(context: _Context) -> Instruction:
         raise UnsupportedError(
             f"op {raw.opcode} of shape {raw.shape} is not supported{where(raw.metadata)}"
         )
-    if raw.opcode not in _DYNAMIC_OPS and any(a.dynamic for a in arrays(raw.shape)):
-        raise UnsupportedError(
-            f"the size of {raw.opcode} ({raw.shape} at most) depends on the data"
-            f"{where(raw.metadata)}"
-        )
+    varies = any(a.varying for a in arrays(raw.shape))
+    if varies and raw.opcode not in _HANDS_ON and _target(raw) != SLICE_TO_DYNAMIC:
+        raise _unknown_size(raw)
     return _plain(context) if handler is None else handler(context)
 
 
@@ -254,7 +255,29 @@ def _custom_call(context: _Context) -> Instruction:
             f"custom-call '{target}' of shape {raw.shape} calls back into the host"
             f"{where(raw.metadata)}"
         )
-    return _plain(context)
+    if _target(raw) != PAD_TO_STATIC:
+        sized = isinstance(raw.shape, RawArray) and len(context.operands) == 1 + len(raw.shape.dims)
+        if _target(raw) == SLICE_TO_DYNAMIC and not sized:
+            raise raw.error("takes an array and an s32 scalar per dimension, its size")
+        return _plain(context)
+    static = padded(_only(context), raw.name)
+    if static is None:
+        raise _unknown_size(raw)
+    if static.shape != logical_shape(raw.shape):
+        raise raw.error(f"gives {static.shape}")
+    return static
+
+
+def _target(raw: RawInstruction) -> str:
+    """What a custom-call calls, empty for other ops."""
+    return raw.words.get("custom_call_target", "") if raw.opcode == "custom-call" else ""
+
+
+def _unknown_size(raw: RawInstruction) -> UnsupportedError:
+    return UnsupportedError(
+        f"the size of {_target(raw) or raw.opcode} ({raw.shape}, at most) depends on the data in a "
+        f"way that can't be compiled: pad it to a fixed size{where(raw.metadata)}"
+    )
 
 
 @_handles("set-dimension-size")
@@ -268,9 +291,7 @@ def _set_dimension_size(context: _Context) -> Instruction:
             assert isinstance(size.attrs, Constant)
             if int(size.attrs.value) == raw.shape.dims[axis]:
                 return value
-    raise UnsupportedError(
-        f"the size of {raw.opcode} ({raw.shape} at most) depends on the data{where(raw.metadata)}"
-    )
+    raise _unknown_size(raw)
 
 
 @_handles("topk")
@@ -365,22 +386,30 @@ def _check_layouts(raw: RawModule, entry: RawComputation) -> None:
                 raise UnsupportedError(
                     f"{what} of layout {array} is not row-major; lower it with default layouts"
                 )
-    for array in (*arrays(root.shape), *(a for s in inputs for a in arrays(s))):
-        if array.dynamic:
+    for array in (a for shape in inputs for a in arrays(shape)):
+        if array.varying:
             raise UnsupportedError(
-                f"a result's size ({array} at most) depends on the data; pad it to a fixed size"
-                f"{where(root.metadata)}"
+                f"an input's size ({array}, at most) depends on the data: "
+                "take the padded array and its size as two inputs"
             )
 
 
-def _flat_root(entry: Computation) -> Computation:
-    """The entry with a root that is an array, or a `tuple` of arrays."""
+def _root_arrays(entry: RawComputation) -> list[RawArray]:
+    return next(arrays(i.shape) for i in entry.instructions if i.key == entry.root)
+
+
+def _flat_root(entry: Computation, raw: list[RawArray]) -> Computation:
+    """The entry with a root that is an array, or a `tuple` of arrays.
+
+    An array whose size depends on the data (`raw` tells) is followed by that size.
+    """
     root = entry.root
-    if isinstance(root.shape, Shape):
-        return entry
-    if root.opcode == "tuple" and all(isinstance(o.shape, Shape) for o in root.operands):
-        return entry
-    leaves = _leaves(root)
+    if not any(array.varying for array in raw):
+        if isinstance(root.shape, Shape):
+            return entry
+        if root.opcode == "tuple" and all(isinstance(o.shape, Shape) for o in root.operands):
+            return entry
+    leaves = tuple(with_sizes(_leaves(root), raw))
     shape = TupleShape(tuple(leaf.shape for leaf in leaves))
     name = root.name if root.opcode == "tuple" else f"{root.name}.outputs"
     flat = Instruction(name, "tuple", shape, leaves, metadata=root.metadata)

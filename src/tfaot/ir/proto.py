@@ -117,9 +117,11 @@ def _shape(proto: Any) -> RawShape:
             raise InvalidModuleError(f"layout {order} does not fit dimensions {dims}")
         if order == tuple(reversed(range(len(dims)))):
             order = None
-    # An unbounded dimension is stored as the least int64.
-    dynamic = any(proto.is_dynamic_dimension) or any(d < 0 for d in dims)
-    return RawArray(DType.from_name(name), dims, order, dynamic)
+    # Shapes without varying dimensions may leave the flags out; unbounded ones are negative.
+    varying = tuple(n for n, flag in enumerate(proto.is_dynamic_dimension) if flag)
+    if any(d < 0 for d in dims):
+        raise UnsupportedError(f"a size of shape {dims} depends on the data and has no bound")
+    return RawArray(DType.from_name(name), dims, order, varying)
 
 
 def _instruction(proto: Any) -> RawInstruction:

@@ -29,13 +29,13 @@ class RawArray:
         dtype: the element type.
         dims: logical dimensions (the bound, where a dimension is dynamic).
         minor_to_major: the layout, None for row-major.
-        dynamic: whether the size of some dimension depends on the data.
+        varying: the dimensions whose size depends on the data.
     """
 
     dtype: DType
     dims: tuple[Dim, ...]
     minor_to_major: tuple[int, ...] | None = None
-    dynamic: bool = False
+    varying: tuple[int, ...] = ()
 
     @property
     def physical_order(self) -> tuple[int, ...]:
@@ -51,7 +51,8 @@ class RawArray:
         return order == sorted(order)
 
     def __str__(self) -> str:
-        text = str(Shape(self.dtype, self.dims))
+        sizes = (f"<={d}" if n in self.varying else str(d) for n, d in enumerate(self.dims))
+        text = f"{self.dtype}[{','.join(sizes)}]"
         if self.minor_to_major is None:
             return text
         return text + "{" + ",".join(map(str, self.minor_to_major)) + "}"

@@ -217,24 +217,25 @@ class _Parser:
             dtype = None if name == "token" else DType.from_name(name)
         except UnsupportedError as error:
             raise UnsupportedError(f"line {lexer.line}: {error}") from None
-        dims, dynamic = self._dims(sizes)
+        dims, varying = self._dims(sizes)
         order = None if layout is None else self._layout(layout, len(dims))
         lexer.position = matched.end()
         lexer.skip()
-        return TOKEN if dtype is None else RawArray(dtype, dims, order, dynamic)
+        return TOKEN if dtype is None else RawArray(dtype, dims, order, varying)
 
-    def _dims(self, text: str) -> tuple[tuple[Dim, ...], bool]:
+    def _dims(self, text: str) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
         dims: list[Dim] = []
-        dynamic = False
+        varying: list[int] = []
         for part in text.split(",") if text.strip() else ():
             size = part.strip()
             if size.startswith("<="):
-                size, dynamic = size[2:], True
+                size = size[2:]
+                varying.append(len(dims))
             dim = parse_dim(size)
             if dim is None:
                 raise self._lexer.fail(f"'{size}' is no dimension")
             dims.append(dim)
-        return tuple(dims), dynamic
+        return tuple(dims), tuple(varying)
 
     def _layout(self, text: str, rank: int) -> tuple[int, ...] | None:
         order = text.split(":")[0].strip()

@@ -8,6 +8,7 @@ from tfaot.codegen import elementwise, gather, movement
 from tfaot.codegen.expression import unsupported
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.convolution import emit_convolution
+from tfaot.codegen.kernels.custom_call import emit_custom_call
 from tfaot.codegen.kernels.dot import emit_dot
 from tfaot.codegen.kernels.fft import emit_fft
 from tfaot.codegen.kernels.linalg import emit_cholesky, emit_triangular_solve
@@ -17,7 +18,6 @@ from tfaot.codegen.kernels.reduce import emit_reduce
 from tfaot.codegen.kernels.rows import emit_rows
 from tfaot.codegen.kernels.scatter import emit_scatter
 from tfaot.codegen.kernels.sort import emit_sort
-from tfaot.codegen.kernels.topk import emit_custom_call
 from tfaot.codegen.kernels.window import emit_reduce_window, emit_select_and_scatter
 
 RULE_FAMILIES = (elementwise, gather, movement)

@@ -46,15 +46,11 @@ def _scratch(kernel: Kernel) -> Bytes:
     return Bytes.of((_kept(anchor),), itemsize).aligned() + Bytes.constant(64)
 
 
-def emit_custom_call(context: KernelContext) -> None:
-    """Emit a kernel that is built around a `custom-call`.
-
-    Raises:
-        UnsupportedError: its target is not TopK.
-    """
+def emit_top_k(context: KernelContext) -> None:
+    """Emit a kernel that is built around a call of TopK."""
     anchor = context.kernel.anchor
     assert anchor is not None
-    if anchor.attr(CustomCall).target != "TopK" or anchor.operands[0].array.dtype.is_complex:
+    if anchor.operands[0].array.dtype.is_complex:
         raise unsupported(anchor)
     _TopK(context).emit()
 
@@ -215,4 +211,4 @@ class _TopK:
             self._sift(as_value(0), number, last)
 
 
-__all__ = ["emit_custom_call"]
+__all__ = ["emit_top_k"]

@@ -62,9 +62,24 @@ def _conditional(query: Query) -> AnyShape:
 
 @rule("custom-call")
 def _custom_call(query: Query) -> AnyShape:
-    if query.attr(CustomCall).target == "TopK":
-        _check_top_k(query)
+    match query.attr(CustomCall).target:
+        case "TopK":
+            _check_top_k(query)
+        case "SliceToDynamic":
+            _check_slice_to_dynamic(query)
     return query.declared
+
+
+def _check_slice_to_dynamic(query: Query) -> None:
+    """An array and its size along each dimension: the same array, zeros beyond these."""
+    query.require(bool(query.operands), "SliceToDynamic takes an array and its sizes")
+    operand, *sizes = query.arrays
+    scalars_only = all(size == Shape(DType.S32) for size in sizes)
+    query.require(
+        len(sizes) == operand.rank and scalars_only,
+        "SliceToDynamic takes an s32 scalar per dimension, its size",
+    )
+    query.require(query.declared == operand, f"SliceToDynamic gives {operand} at most")
 
 
 def _check_top_k(query: Query) -> None:

@@ -178,6 +178,10 @@ def triangular_solve(node: Instruction, facts: Facts, analyser: Analyser) -> Fac
 def custom_call(node: Instruction, facts: Facts, analyser: Analyser) -> FactTree:
     """TopK takes the largest of the last dimension; other targets are unknown."""
     attrs = node.attr(CustomCall)
+    if attrs.target == "SliceToDynamic":
+        if any(f.layout is not None for f in facts):
+            raise MixedRowsError(node, "keeps as many elements as the data of all rows tell")
+        return union(facts, None)
     if attrs.target != "TopK" or len(facts) != 1:
         raise MixedRowsError(node, f"calls '{attrs.target}', not known to keep batch rows apart")
     fact, rank = facts[0], node.operands[0].array.rank

@@ -13,6 +13,7 @@ from tfaot.testing.cases import (
     control,
     conversion,
     convolution,
+    custom_call,
     dot,
     elementwise,
     gather,
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Callable[[], Iterator[OpCase]]] = {
     "sort": sort.cases,
     "linalg": linalg.cases,
     "random": random.cases,
+    "custom": custom_call.cases,
 }
 
 

@@ -60,13 +60,8 @@ def _stateful_random(b: ModuleBuilder) -> Instruction:
     return b.instruction("rng", Shape(DType.F32, (4,)), limits)
 
 
-def _unknown_call(b: ModuleBuilder) -> Instruction:
-    b.metadata = Metadata("EagerPyFunc", "model/callback")
-    return b.custom_call("host_callback", Shape(DType.F32, (4,)), [b.parameter(DType.F32, (4,))])
-
-
 def cases() -> Iterator[OpCase]:
-    """Tuples, calls, loops and branches; random state and host callbacks are refused."""
+    """Tuples, calls, loops and branches; random state is refused."""
     f32 = DType.F32
     yield make_case("control", "tuple", f32, "two-outputs", _two_outputs)
     yield make_case("control", "call", f32, "twice", _call, FINITE)
@@ -84,4 +79,3 @@ def cases() -> Iterator[OpCase]:
         FINITE,
     )
     yield make_case("control", "rng", f32, "refused", _stateful_random, error=UnsupportedError)
-    yield make_case("control", "custom-call", f32, "refused", _unknown_call, error=UnsupportedError)

@@ -55,9 +55,11 @@ def _two_keys(b: ModuleBuilder, size: int) -> tuple[Instruction, Instruction]:
     return b.get(pair, 0), b.get(pair, 1)
 
 
-def _top_k(b: ModuleBuilder, size: int, count: int) -> tuple[Instruction, Instruction]:
-    x = b.parameter(DType.F32, (B, size))
-    shape = TupleShape((Shape(DType.F32, (B, count)), Shape(DType.S32, (B, count))))
+def _top_k(
+    b: ModuleBuilder, dtype: DType, size: int, count: int
+) -> tuple[Instruction, Instruction]:
+    x = b.parameter(dtype, (B, size))
+    shape = TupleShape((Shape(dtype, (B, count)), Shape(DType.S32, (B, count))))
     pair = b.custom_call("TopK", shape, [x])
     return b.get(pair, 0), b.get(pair, 1)
 
@@ -70,11 +72,13 @@ def cases() -> Iterator[OpCase]:
             yield make_case("sort", "sort", dtype, f"{direction}-Bx17", build)
         build = bind(_argsort, dtype, (B, 33), "GT")
         yield make_case("sort", "sort", dtype, "argsort-Bx33", build)
+        build = bind(_top_k, dtype, 40, 6)
+        yield make_case("sort", "custom-call", dtype, "top-k-Bx40", build)
     yield make_case("sort", "sort", DType.F32, "17xB-0", bind(_sort, DType.F32, (17, B), 0, "LT"))
     for size in SIZES:
         build = bind(_argsort, DType.F32, (B, size), "LT")
         yield make_case("sort", "sort", DType.F32, f"argsort-up-Bx{size}", build)
         build = bind(_two_keys, size)
         yield make_case("sort", "sort", DType.S32, f"two-keys-Bx{size}", build, ANY, FINITE)
-        build = bind(_top_k, size, (size + 1) // 2)
+        build = bind(_top_k, DType.F32, size, (size + 1) // 2)
         yield make_case("sort", "custom-call", DType.F32, f"top-k-Bx{size}", build)
