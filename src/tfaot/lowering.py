@@ -6,16 +6,17 @@ Input: a model in TensorFlow. Output: `Lowered`, the modules as XLA's graph pass
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tfaot.errors import UnsupportedError
+from tfaot.errors import ModelError, UnsupportedError
 from tfaot.frontend.interface import PROBES
 from tfaot.ir.module import Module
 from tfaot.ir.proto import read_module
-from tfaot.ir.shapes import Shape, dim_at
+from tfaot.ir.shapes import Shape, TupleShape, dim_at
 from tfaot.passes.canonicalise import Canonicalise
 from tfaot.passes.pipeline import run_passes
+from tfaot.signature import listed_dim
 from tfaot.symbolic.errors import NotSymbolicError
 from tfaot.symbolic.merge import merge
 
@@ -33,7 +34,8 @@ class Lowered:
         modules: one symbolic (or batch-less) module, or one per static batch size.
         batches: None for the former, else the batch size of each module.
         reason: why there is no symbolic form, None where there is.
-        composable: whether static sizes may be stitched together: rows seem to stay apart.
+        composable: whether static sizes may be stitched together: rows seem to stay apart. Never
+            where an output's shape is another than the signature's affine one.
     """
 
     modules: tuple[Module, ...]
@@ -43,10 +45,36 @@ class Lowered:
 
 
 def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -> Lowered:
-    """The model's HLO: symbolic in the batch where it has such a form, else per batch size."""
+    """The model's HLO: symbolic in the batch where it has such a form, else per batch size.
+
+    Where output shapes are not affine in the batch size, the static sizes settle what
+    `loaded.signature` says of them.
+
+    Raises:
+        UnsupportedError: there is no symbolic form and no batch size is given; names the op.
+    """
     if not loaded.signature.has_batch:
         progress("lower", "")
         return Lowered((read_module(loaded.lower(None)),), (None,))
+    lowered = None if loaded.signature.irregular else _symbolic(loaded, progress)
+    if isinstance(lowered, Lowered):
+        return lowered
+    reason = lowered or _irregularity(loaded, bool(batch_sizes), progress)
+    if not batch_sizes:
+        raise UnsupportedError(
+            f"no form of this model serves every batch size ({reason}): "
+            "give the sizes to compile it for, such as --batch-sizes 1,2,4,8"
+        )
+    static = []
+    for batch in batch_sizes:
+        progress("lower", f"batch {batch}")
+        static.append(read_module(loaded.lower(batch)))
+    regular = _settle_outputs(loaded, static, batch_sizes)
+    return Lowered(tuple(static), tuple(batch_sizes), reason, composable=regular)
+
+
+def _symbolic(loaded: LoadedModel, progress: Progress) -> Lowered | str:
+    """The symbolic form, or why there is none."""
     modules: list[Module] = []
     reason = ""
     # Two probes settle most models; a third tells what is not affine, or matches more constants.
@@ -62,17 +90,44 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
             continue
         if enough == len(PROBES) or not _bends(merged):
             return Lowered((merged,), (None,))
-    modules.clear()
-    if not batch_sizes:
-        raise UnsupportedError(
-            f"no form of this model serves every batch size ({reason}): "
-            "give the sizes to compile it for, such as --batch-sizes 1,2,4,8"
-        )
-    static = []
-    for batch in batch_sizes:
-        progress("lower", f"batch {batch}")
-        static.append(read_module(loaded.lower(batch)))
-    return Lowered(tuple(static), tuple(batch_sizes), reason)
+    return reason
+
+
+def _irregularity(loaded: LoadedModel, known: bool, progress: Progress) -> str:
+    """Why output shapes are not affine in the batch size: the op, unless `known` will do."""
+    reason = loaded.signature.irregular
+    assert reason is not None
+    if known:
+        return reason
+    try:
+        found = _symbolic(loaded, progress)
+    except ModelError:
+        return reason
+    return found if isinstance(found, str) else reason
+
+
+def _settle_outputs(loaded: LoadedModel, modules: Sequence[Module], batches: Sequence[int]) -> bool:
+    """Give the signature the output shapes of the lowerings; whether it had them already."""
+    signature = loaded.signature
+    roots = [m.entry.root.shape for m in modules]
+    shapes = [tuple(r) if isinstance(r, TupleShape) else (r,) for r in roots]
+    outputs = []
+    for spec, column in zip(signature.outputs, zip(*shapes, strict=True), strict=True):
+        sizes = [s.static_dims for s in column if isinstance(s, Shape)]
+        if len({len(s) for s in sizes}) != 1:
+            raise UnsupportedError(
+                f"the output '{spec.name}' changes its rank with the batch size: compile the "
+                "model for one size at a time"
+            )
+        if signature.irregular or any(
+            s != spec.sizes(b) for s, b in zip(sizes, batches, strict=True)
+        ):
+            dims = tuple(listed_dim(batches, axis) for axis in zip(*sizes, strict=True))
+            spec = replace(spec, dims=dims)
+        outputs.append(spec)
+    regular = not signature.irregular and tuple(outputs) == signature.outputs
+    loaded.signature = replace(signature, outputs=tuple(outputs))
+    return regular
 
 
 def _bends(module: Module) -> bool:

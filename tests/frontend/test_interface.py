@@ -5,6 +5,7 @@ from tfaot.frontend.interface import (
     PROBES,
     GraphInput,
     affine_dims,
+    check_sizes,
     element_type,
     input_specs,
 )
@@ -81,3 +82,11 @@ def test_sizes_affine_in_the_batch_are_recognised():
 def test_other_sizes_are_refused(size):
     with pytest.raises(UnsupportedError, match="axis 0 of y is no multiple of the batch size"):
         affine_dims([(size(b),) for b in PROBES], "y")
+
+
+@pytest.mark.parametrize("batch", [1, 1000])
+def test_sizes_that_fit_at_the_probes_alone_are_refused(batch):
+    check_sizes((BatchDim(1), 3), (batch, 3), batch, "y")
+    check_sizes((BatchDim(1, -5000), 3), (0, 3), batch, "y")
+    with pytest.raises(UnsupportedError, match=f"axis 0 of y is B .* and 16 at batch {batch}"):
+        check_sizes((BatchDim(1), 3), (16, 3), batch, "y")

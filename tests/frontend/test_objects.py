@@ -188,12 +188,6 @@ def unsupported(tf):
         "strings": (strings, "AsString (decoder/AsString), StringLength (decoder", spec),
         "state": (state, "the model keeps a state", spec),
         "mask": (lambda x: x[x > 0], "size of the output 'output_0' depends on the input", spec),
-        "first": (
-            lambda x: x[:16],
-            "axis 0 of the output 'output_0' is 16 for large batches and 1 at",
-            spec,
-        ),
-        "half": (lambda x: x[::2], "axis 0 of the output 'output_0' is no multiple of the", spec),
         "shape": (
             lambda n: tf.zeros(tf.concat([n, [2]], 0)),
             "compile-time constant",
@@ -202,9 +196,7 @@ def unsupported(tf):
     }
 
 
-@pytest.mark.parametrize(
-    "case", ["python", "random", "strings", "state", "mask", "first", "half", "shape"]
-)
+@pytest.mark.parametrize("case", ["python", "random", "strings", "state", "mask", "shape"])
 def test_what_can_not_be_compiled_is_named(session, tf, case):
     body, reason, spec = unsupported(tf)[case]
 
@@ -216,6 +208,18 @@ def test_what_can_not_be_compiled_is_named(session, tf, case):
         compile_it()
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [(slice(16), "16 at batches 31 to 41 and 1 at batch 1"), (slice(None, None, 2), "no multiple")],
+)
+def test_output_sizes_that_are_not_affine_are_told_with_the_signature(session, tf, rows, reason):
+    body = function(tf, lambda x: x[rows], ([None, 2], tf.float32, "x"))
+    with open_model(body, session=session) as model:
+        assert model.signature.irregular is not None
+        assert reason in model.signature.irregular
+        assert model.lower(4)
 
 
 def test_wrong_objects_are_told(session, tf, keras):

@@ -155,6 +155,48 @@ def test_indices_from_anywhere(compiled, function, tf, low):
     np.testing.assert_array_equal(compiled(model)(i), table)
 
 
+IRREGULAR = {
+    "clipped": (lambda tf, x: x[:6] + 1.0, r"slice.*\[0:6\].*StridedSlice"),
+    "halved": (lambda tf, x: {"half": x[::2] * 2.0, "all": x}, "slice .* not affine.*StridedSlice"),
+    "merged": (lambda tf, x: tf.reshape(tf.sin(x), [-1, 4]), "divisible by 4"),
+    "pairs": (lambda tf, x: tf.reshape(x[:, None] - x, [-1, 3]), "961.*not affine"),
+    "split": (lambda tf, x: dict(zip("abcd", tf.split(x, 4), strict=True)), "divisible by 4"),
+}
+
+
+@pytest.mark.parametrize("name", IRREGULAR)
+def test_output_sizes_without_a_rule_are_compiled_for_given_batches(compiled, function, tf, name):
+    body, _ = IRREGULAR[name]
+    model = function(lambda x: body(tf, x), ([None, 3], "float32"))
+    artifact = compiled(model, batch_sizes=(4, 8, 12))
+    batch = artifact.manifest.batch
+    assert (batch.kind, batch.sizes, batch.rows_independent) == ("static", (4, 8, 12), False)
+    for n in (4, 8, 12):
+        x = np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32)
+        expected, found = model(tf.constant(x)), artifact(x)
+        if not isinstance(expected, dict):
+            expected, found = {"": expected}, {"": found}
+        for key, value in expected.items():
+            assert found[key].shape == value.shape
+            np.testing.assert_allclose(found[key], value.numpy(), rtol=1e-6, err_msg=key)
+    with pytest.raises(TfaotError, match="none of those compiled for"):
+        artifact(np.zeros((16, 3), np.float32))
+
+
+@pytest.mark.parametrize("name", IRREGULAR)
+def test_output_sizes_without_a_rule_name_their_op(compiled, function, tf, name):
+    body, words = IRREGULAR[name]
+    with pytest.raises(UnsupportedError, match=f"{words}.*--batch-sizes") as caught:
+        compiled(function(lambda x: body(tf, x), ([None, 3], "float32")))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_for_one_batch_size(compiled, function, tf):
+    artifact = compiled(function(lambda x: x[::2] + 1.0, ([None, 3], "float32")), batch_sizes=[5])
+    assert artifact.outputs[0].dims == (3, 3)
+    np.testing.assert_array_equal(artifact(np.zeros((5, 3), np.float32)), np.ones((3, 3)))
+
+
 @pytest.mark.parametrize(
     ("body", "dtype", "words"),
     [

@@ -9,7 +9,7 @@ from toy_artifact import toy_manifest, toy_object, write_toy
 from tfaot.packaging.dtypes import CTYPES
 from tfaot.packaging.header import c_string, header_text
 from tfaot.packaging.info import MODEL_INFO_BYTES
-from tfaot.packaging.manifest import AffineDim, Batch, Symbols, Tensor, Workspace
+from tfaot.packaging.manifest import AffineDim, Batch, ListedDim, Symbols, Tensor, Workspace
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wconversion"]
 
@@ -201,6 +201,40 @@ int main() {
 }
 """
     program = build(compilers[1], tmp_path, source, "c++17", objects=("first.o", "second.o"))
+    assert output_of(program) == ""
+
+
+LISTED_PROGRAM = r"""
+#include "toy.h"
+using tfaot_model::toy;
+
+int main() {
+  static_assert(TOY_SIZE_HALF(4) == 6 && TOY_SIZE_HALF(9) == 15 && TOY_SIZE_HALF(5) == 0);
+  static_assert(toy::shape_half(8)[1] == 4 && toy::size_half(8) == 12);
+  const tfaot_model_info &info = toy::info();
+  const tfaot_dim &half = info.outputs[2].dims[1], &again = info.outputs[3].dims[0];
+  if (half.scale != 0 || half.offset != -1 || again.offset != -1) return 1;
+  const tfaot_dim &other = info.outputs[3].dims[1];
+  if (other.scale != 0 || other.offset != -2) return 2;
+  const std::int64_t expected[] = {2, 4, 5, 7, 1, 0};
+  for (int i = 0; i < 6; ++i) if (info.listed_sizes[i] != expected[i]) return 3;
+  return info.code_bytes > 50 ? 0 : 4;
+}
+"""
+
+
+def test_sizes_without_a_rule(compilers, tmp_path):
+    sizes = (4, 8, 9)
+    half, other = ListedDim(sizes, (2, 4, 5)), ListedDim(sizes, (7, 1, 0))
+    more = Tensor("half", "half", "f32", (3, half)), Tensor("both", "both", "f32", (half, other))
+    manifest = toy_manifest()
+    manifest = replace(
+        manifest, outputs=(*manifest.outputs, *more), batch=Batch("static", sizes, False)
+    )
+    write_toy(tmp_path, manifest)
+    header = (tmp_path / "toy.h").read_text("utf-8")
+    assert "half: output 'half', f32[3][2 or 4 or 5]" in header
+    program = build(compilers[1], tmp_path, LISTED_PROGRAM, "c++17")
     assert output_of(program) == ""
 
 

@@ -14,11 +14,14 @@ from tfaot.packaging.manifest import (
     AffineDim,
     Batch,
     Kernel,
+    ListedDim,
+    Tensor,
     parse_manifest,
     read_manifest,
     tensors_of,
 )
 from tfaot.packaging.names import c_identifier, default_model_name, unique_c_names
+from tfaot.signature import ListedDim as ListedSpecDim
 from tfaot.signature import Signature, TensorSpec
 
 
@@ -33,6 +36,37 @@ def test_reads_what_it_writes(tmp_path):
     path.write_text(manifest.to_json(), encoding="utf-8")
     assert read_manifest(path) == manifest
     assert read_manifest(path).to_json() == manifest.to_json()
+
+
+def halved(*sizes: int):
+    """A static model for 4, 8 and 9 rows, of which an output has `sizes`."""
+    listed = Tensor("half", "half", "f32", (3, ListedDim((4, 8, 9), sizes)))
+    toy = toy_manifest()
+    batch = Batch("static", (4, 8, 9), False, "every other row")
+    return replace(toy, outputs=(*toy.outputs, listed), batch=batch)
+
+
+def test_sizes_without_a_rule_are_listed():
+    manifest = parse_manifest(halved(2, 4, 5).to_json())
+    assert manifest == halved(2, 4, 5)
+    shapes = [manifest.outputs[-1].shape(n) for n in (4, 8, 9)]
+    assert shapes == [(3, 2), (3, 4), (3, 5)]
+    spec = TensorSpec("half", DType.F32, (3, ListedSpecDim(((4, 2), (8, 4), (9, 5)))))
+    assert tensors_of(Signature((), (spec,)))[1] == manifest.outputs[-1:]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (halved(2, 4), "one size per batch size"),
+        (halved(2, 4, -1), "negative size"),
+        (replace(halved(2, 4, 5), batch=Batch("static", (4, 8), False)), "not the batch sizes"),
+        (replace(halved(2, 4, 5), inputs=halved(2, 4, 5).outputs[-1:]), "input's size is listed"),
+    ],
+)
+def test_listed_sizes_that_no_artifact_has(manifest, message):
+    with pytest.raises(ArtifactError, match=message):
+        parse_manifest(manifest.to_json())
 
 
 def test_text_does_not_depend_on_the_order_of_dicts():

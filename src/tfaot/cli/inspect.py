@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tfaot.packaging.manifest import Dim, Manifest, Tensor, read_manifest
+from tfaot.packaging.manifest import Dim, ListedDim, Manifest, Tensor, read_manifest
 
 
 def inspect_command(
@@ -54,6 +54,8 @@ def _tensor(tensor: Tensor) -> str:
 def _dim(dim: Dim) -> str:
     if isinstance(dim, int):
         return str(dim)
+    if isinstance(dim, ListedDim):
+        return "|".join(map(str, dim.sizes))
     head = "n" if dim.scale == 1 else f"{dim.scale}*n"
     return head if dim.offset == 0 else f"{head}{dim.offset:+d}"
 

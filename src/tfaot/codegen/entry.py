@@ -22,7 +22,7 @@ from tfaot.ir.attributes import Slice
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import BatchDim, Dim, Shape, dim_at
 from tfaot.schedule.sizes import ALIGNMENT, NOTHING, Bytes, round_up
-from tfaot.signature import Signature
+from tfaot.signature import ListedDim, Signature, TensorSpec
 
 OK, NEGATIVE_BATCH, NULL_POINTER, MISALIGNED_WORKSPACE, BATCH_TOO_LARGE, UNKNOWN_BATCH = range(6)
 """Status codes of NAME_run."""
@@ -130,8 +130,7 @@ class EntryEmitter:
 
         Not where a size or an index that the kernels work with (B - 1) is none at all for n = 0.
         """
-        shapes = [spec.shape for spec in self.signature.outputs]
-        if all(any(dim_at(d, 0) <= 0 for d in shape.dims) for shape in shapes):
+        if all(map(_vanishes, self.signature.outputs)):
             return False
         return all(
             dim_at(d, 0) >= 0
@@ -190,14 +189,7 @@ class EntryEmitter:
         builder.position_at_end(end)
 
     def _rows_lead(self) -> bool:
-        specs = [*self.signature.inputs, *self.signature.outputs]
-        for spec in specs:
-            dims = spec.dims
-            if any(isinstance(d, BatchDim) for d in dims[1:]):
-                return False
-            if dims and isinstance(dims[0], BatchDim) and dims[0].offset != 0:
-                return False
-        return True
+        return all(s.rows_lead for s in (*self.signature.inputs, *self.signature.outputs))
 
     def _moved(
         self, builder: ir.IRBuilder, arrays: Sequence[ir.Value], rows: ir.Value
@@ -277,6 +269,11 @@ class EntryEmitter:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         (batch,) = function.args
         builder.ret(as_value(polynomial(builder, size.coefficients, batch)))
+
+
+def _vanishes(spec: TensorSpec) -> bool:
+    """Whether an output has no elements where there are no rows."""
+    return any(not isinstance(d, ListedDim) and dim_at(d, 0) <= 0 for d in spec.dims)
 
 
 def _row_bytes(shape: Shape) -> int:

@@ -38,6 +38,10 @@ _DTYPES: dict[int, DType] = {
 _OTHER_TYPES = {7: "string", 20: "resource", 21: "variant"}
 
 
+class IrregularError(UnsupportedError):
+    """The shape of an output is not affine in the batch size."""
+
+
 @dataclass(frozen=True)
 class GraphInput:
     """An input of a frozen graph.
@@ -107,38 +111,36 @@ def affine_dims(sizes: Sequence[tuple[int, ...]], what: str) -> tuple[Dim, ...]:
     """The dimensions `a*B + c` that take the values `sizes[i]` at the batch sizes `PROBES[i]`.
 
     Raises:
-        UnsupportedError: some axis is no such function of the batch size.
+        IrregularError: some axis is no such function of the batch size.
     """
     if len({len(s) for s in sizes}) != 1:
-        raise UnsupportedError(f"{what} changes its rank with the batch size")
+        raise IrregularError(f"{what} changes its rank with the batch size")
     dims: list[Dim] = []
     for axis, values in enumerate(zip(*sizes, strict=True)):
         scale, rest = divmod(values[1] - values[0], PROBES[1] - PROBES[0])
         offset = values[0] - scale * PROBES[0]
         fits = all(v == scale * b + offset for v, b in zip(values, PROBES, strict=True))
         if rest or not fits:
-            raise UnsupportedError(
+            raise IrregularError(
                 f"axis {axis} of {what} is no multiple of the batch size (plus a constant): "
-                f"{', '.join(map(str, values))} at batch {', '.join(map(str, PROBES))}: compile "
-                "it for one batch size, by a fixed shape for every input (--input-shape NAME=16,4)"
+                f"{', '.join(map(str, values))} at batch {', '.join(map(str, PROBES))}"
             )
         dims.append(affine(scale, offset))
     return tuple(dims)
 
 
-def check_small(dims: Sequence[Dim], size: Sequence[int], batch: int, what: str) -> None:
-    """Refuse dimensions found at `PROBES` that a small batch contradicts, as of `x[:16]`.
+def check_sizes(dims: Sequence[Dim], size: Sequence[int], batch: int, what: str) -> None:
+    """Refuse dimensions found at `PROBES` that another batch contradicts, as of `x[:16]`.
 
     Raises:
-        UnsupportedError: some axis has another size at the batch size `batch`.
+        IrregularError: some axis has another size at the batch size `batch`.
     """
     for axis, (dim, actual) in enumerate(zip(dims, size, strict=True)):
         # Sizes that would be negative are left to those who compile for the larger batches.
         if 0 <= dim_at(dim, batch) != actual:
-            raise UnsupportedError(
-                f"axis {axis} of {what} is {dim} for large batches and {actual} at batch {batch}: "
-                "compile it for one batch size, by a fixed shape for every input "
-                "(--input-shape NAME=16,4)"
+            raise IrregularError(
+                f"axis {axis} of {what} is {dim} at batches {PROBES[0]} to {PROBES[-1]} and "
+                f"{actual} at batch {batch}"
             )
 
 

@@ -32,8 +32,9 @@ from tfaot.frontend.functional import functionalised
 from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.interface import (
     PROBES,
+    IrregularError,
     affine_dims,
-    check_small,
+    check_sizes,
     element_type,
     input_specs,
 )
@@ -42,6 +43,9 @@ from tfaot.frontend.model_description import Description
 from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
 from tfaot.ir.shapes import Dim
 from tfaot.signature import Signature, TensorSpec
+
+_WITNESSES = (1, 10_007)
+"""Batch sizes far from the probed ones, at which output sizes that TensorFlow infers must fit."""
 
 _TABLE_ELEMENTS = 64
 """Integer constants up to this size are shapes and axes, larger ones are tables: parameters."""
@@ -63,7 +67,7 @@ class Model:
         backend.release_memory()
         constants = [c for c in backend.constants(self._graph.graph_def) if _is_parameter(c)]
         self.description = Description(
-            Signature(self._inputs, self._outputs()),
+            self._signature(),
             sum(count for count, _, _ in constants),
             sum(size for _, size, _ in constants),
             loaded.digest,
@@ -127,36 +131,45 @@ class Model:
             self._functions[batch] = backend.make_function(self._graph, self._shapes(batch))
         return self._functions[batch]
 
-    def _outputs(self) -> tuple[TensorSpec, ...]:
-        batched = any(not i.shape.is_static for i in self._inputs)
+    def _signature(self) -> Signature:
         light = backend.skeleton(self._graph)
-        sizes = [self._output_sizes(light, batch) for batch in (PROBES if batched else (None,))]
-        specs = tuple(
-            TensorSpec(
-                output.name,
-                element_type(output.dtype, f"the output '{output.name}'"),
-                self._output_dims(output.name, [size[number] for size in sizes]),
-            )
-            for number, output in enumerate(self._graph.outputs)
-        )
-        if batched:
-            self._check_small(light, specs)
-        return specs
-
-    def _check_small(self, light: FrozenGraph, specs: Sequence[TensorSpec]) -> None:
-        """Refuse outputs whose size at one row, where TensorFlow infers it, is another."""
+        if all(i.shape.is_static for i in self._inputs):
+            sizes = self._output_sizes(light, None)
+            return Signature(self._inputs, self._output_specs(sizes))
         try:
-            small = backend.output_shapes(backend.make_function(light, self._shapes(1)))
+            probed = [self._output_sizes(light, batch) for batch in PROBES]
+            dims = [
+                affine_dims(column, f"the output '{output.name}'")
+                for output, column in zip(
+                    self._graph.outputs, zip(*probed, strict=True), strict=True
+                )
+            ]
+            for batch in _WITNESSES:
+                self._check_sizes(light, dims, batch)
+        except (IrregularError, ModelError) as error:
+            # The shapes are found when the model is lowered at the batch sizes it is made for.
+            self._lowered.clear()
+            unknown: list[tuple[Dim, ...]] = [()] * len(self._graph.outputs)
+            return Signature(self._inputs, self._output_specs(unknown), str(error))
+        return Signature(self._inputs, self._output_specs(dims))
+
+    def _output_specs(self, dims: Sequence[tuple[Dim, ...]]) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(o.name, element_type(o.dtype, f"the output '{o.name}'"), d)
+            for o, d in zip(self._graph.outputs, dims, strict=True)
+        )
+
+    def _check_sizes(self, light: FrozenGraph, dims: Sequence[tuple[Dim, ...]], batch: int) -> None:
+        """Refuse outputs whose size at `batch`, where TensorFlow infers it, is another."""
+        try:
+            found = backend.output_shapes(backend.make_function(light, self._shapes(batch)))
         except ModelError:
             # A model that needs more than one row (the sixth of them) has no size to compare.
             return
-        for spec, shape in zip(specs, small, strict=True):
+        for output, expected, shape in zip(self._graph.outputs, dims, found, strict=True):
             known = [d for d in shape or () if d is not None]
-            if shape is not None and len(known) == len(shape) == len(spec.dims):
-                check_small(spec.dims, known, 1, f"the output '{spec.name}'")
-
-    def _output_dims(self, name: str, sizes: Sequence[tuple[int, ...]]) -> tuple[Dim, ...]:
-        return sizes[0] if len(sizes) == 1 else affine_dims(sizes, f"the output '{name}'")
+            if shape is not None and len(known) == len(shape) == len(expected):
+                check_sizes(expected, known, batch, f"the output '{output.name}'")
 
     def _output_sizes(self, light: FrozenGraph, batch: int | None) -> list[tuple[int, ...]]:
         """The output shapes at one batch size, from TensorFlow or, where it can't tell, XLA."""

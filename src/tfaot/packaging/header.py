@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from tfaot.packaging.manifest import Dim, Manifest, Tensor
+from tfaot.packaging.manifest import Dim, ListedDim, Manifest, Tensor
 
 if TYPE_CHECKING:
     import jinja2
@@ -70,7 +70,7 @@ class _TensorText:
 
     @property
     def dims_text(self) -> str:
-        return "".join(f"[{d}]" for d in self.dims) or "[1]"
+        return "".join(f"[{_dim_text(d)}]" for d in self.tensor.dims) or "[1]"
 
     @property
     def size(self) -> str:
@@ -98,11 +98,23 @@ def _dim(dim: Dim, batch: str, in_product: bool = False) -> str:
     """A dimension as a C expression."""
     if isinstance(dim, int):
         return str(dim)
+    if isinstance(dim, ListedDim):
+        choice = "0"
+        for size, elements in zip(reversed(dim.batches), reversed(dim.sizes), strict=True):
+            choice = f"{batch} == {size} ? {elements} : {choice}"
+        return f"({choice})"
     head = batch if dim.scale == 1 else f"{dim.scale} * {batch}"
     if dim.offset == 0:
         return head
     text = f"{head} {'+' if dim.offset > 0 else '-'} {abs(dim.offset)}"
     return f"({text})" if in_product else text
+
+
+def _dim_text(dim: Dim) -> str:
+    """A dimension as comments show it."""
+    if isinstance(dim, ListedDim):
+        return " or ".join(map(str, dim.sizes))
+    return _dim(dim, "batch")
 
 
 def c_string(text: str) -> str:
@@ -196,6 +208,8 @@ def _max_batch(tensor: Tensor) -> int:
     for dim in tensor.dims:
         if isinstance(dim, int):
             bound *= max(dim, 1)
+        elif isinstance(dim, ListedDim):
+            bound *= max(1, *dim.sizes)
         else:
             bound *= abs(dim.scale) + abs(dim.offset)
             symbolic += 1

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from tfaot.errors import ArtifactError
 from tfaot.packaging.elf import ElfObject
-from tfaot.packaging.manifest import Dim, Manifest, Tensor
+from tfaot.packaging.manifest import ListedDim, Manifest, Tensor
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 BATCH_KIND_CODES = {"none": 0, "static": 1, "symbolic": 2}
 
 _DIM = "{ i64, i64 }"
@@ -28,10 +28,11 @@ _MODEL_FIELDS = (
     + ["i32"] * 2
     + ["i64", "ptr"]
     + ["i64"] * 5
+    + ["ptr"]
 )
 _FIELD_BYTES = {"i32": 4, "i64": 8, "ptr": 8}
 MODEL_INFO_BYTES = sum(_FIELD_BYTES[f] for f in _MODEL_FIELDS)
-CODE_BYTES_OFFSET = MODEL_INFO_BYTES - 8
+CODE_BYTES_OFFSET = MODEL_INFO_BYTES - 16
 
 
 def record_symbol(name: str) -> str:
@@ -59,6 +60,7 @@ class _InfoWriter:
     def text(self) -> str:
         m = self._manifest
         versions, source = m.versions, m.source
+        listed = listed_dims(m)
         strings = (
             m.name,
             source.version or "",
@@ -89,6 +91,7 @@ class _InfoWriter:
             str(m.weights_bytes),
             str(m.parameter_bytes),
             str(m.code_bytes),
+            self._array("listed_sizes", "i64", [f"i64 {s}" for d in listed for s in d.sizes]),
         ]
         fields = ", ".join(f"{t} {v}" for t, v in zip(_MODEL_FIELDS, values, strict=True))
         record = f"@{record_symbol(m.name)}"
@@ -128,7 +131,7 @@ class _InfoWriter:
     def _tensors(self, tensors: Sequence[Tensor], key: str) -> str:
         values = []
         for i, tensor in enumerate(tensors):
-            dims = [f"{_DIM} {_dim(d)}" for d in tensor.dims]
+            dims = [f"{_DIM} {{ i64 {s}, i64 {o} }}" for s, o in dim_codes(self._manifest, tensor)]
             fields = (
                 f"ptr {self._string(tensor.name)}, ptr {self._string(tensor.c_name)}, "
                 f"i32 {tensor.ctype.code}, i32 {len(dims)}, "
@@ -138,9 +141,22 @@ class _InfoWriter:
         return self._array(key, _TENSOR, values)
 
 
-def _dim(dim: Dim) -> str:
-    scale, offset = (0, dim) if isinstance(dim, int) else (dim.scale, dim.offset)
-    return f"{{ i64 {scale}, i64 {offset} }}"
+def listed_dims(manifest: Manifest) -> list[ListedDim]:
+    """The dimensions without a rule, in the order of the rows of `listed_sizes`."""
+    dims = (d for t in manifest.tensors for d in t.dims if isinstance(d, ListedDim))
+    return list(dict.fromkeys(dims))
+
+
+def dim_codes(manifest: Manifest, tensor: Tensor) -> list[tuple[int, int]]:
+    """Scale and offset of each dimension, as `struct tfaot_dim` holds them."""
+    listed = listed_dims(manifest)
+    codes = []
+    for dim in tensor.dims:
+        if isinstance(dim, ListedDim):
+            codes.append((0, -1 - listed.index(dim)))
+        else:
+            codes.append((0, dim) if isinstance(dim, int) else (dim.scale, dim.offset))
+    return codes
 
 
 def set_code_bytes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:

@@ -25,7 +25,7 @@ from tfaot.packaging.dtypes import CTYPES, CType
 from tfaot.packaging.names import unique_c_names
 
 if TYPE_CHECKING:
-    from tfaot.signature import Signature, TensorSpec
+    from tfaot.signature import Signature, SpecDim, TensorSpec
 
 FORMAT_VERSION = 1
 WORKSPACE_ALIGNMENT = 64
@@ -43,7 +43,15 @@ class AffineDim:
     offset: int = 0
 
 
-Dim = Union[int, AffineDim]
+@dataclass(frozen=True)
+class ListedDim:
+    """A dimension without a rule, of static models alone: `sizes[i]` at `batch.sizes[i]`."""
+
+    batches: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+
+Dim = Union[int, AffineDim, ListedDim]
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,16 @@ class Tensor:
         return CTYPES[self.dtype]
 
     def shape(self, batch: int) -> tuple[int, ...]:
-        """The sizes for one batch size (a negative one means that the batch is too small)."""
-        return tuple(d if isinstance(d, int) else d.scale * batch + d.offset for d in self.dims)
+        """The sizes for one batch size (a negative one means that the batch doesn't fit)."""
+        return tuple(_size(d, batch) for d in self.dims)
+
+
+def _size(dim: Dim, batch: int) -> int:
+    if isinstance(dim, int):
+        return dim
+    if isinstance(dim, AffineDim):
+        return dim.scale * batch + dim.offset
+    return dict(zip(dim.batches, dim.sizes, strict=True)).get(batch, -1)
 
 
 @dataclass(frozen=True)
@@ -206,10 +222,20 @@ def _tensors(specs: Iterable[TensorSpec], c_names: Iterable[str]) -> tuple[Tenso
             spec.name,
             c_name,
             spec.dtype.value,
-            tuple(d if isinstance(d, int) else AffineDim(d.scale, d.offset) for d in spec.dims),
+            tuple(map(_dim, spec.dims)),
         )
         for spec, c_name in zip(specs, c_names, strict=True)
     )
+
+
+def _dim(dim: SpecDim) -> Dim:
+    from tfaot.ir.shapes import BatchDim  # here, so that loading an artifact does not import it
+
+    if isinstance(dim, int):
+        return dim
+    if isinstance(dim, BatchDim):
+        return AffineDim(dim.scale, dim.offset)
+    return ListedDim(tuple(b for b, _ in dim.sizes), tuple(s for _, s in dim.sizes))
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -284,12 +310,20 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in options:
         return None
+    if isinstance(value, dict):
+        objects = [o for o in options if not _is_plain(o)]
+        same = [o for o in objects if value.keys() == _field_names(o)]
+        if objects:
+            return _decode((same or objects)[0], value, where)
     for option in options:
-        fits = isinstance(value, dict) if not _is_plain(option) else type(value) is option
-        if fits:
+        if type(value) is option:
             return _decode(option, value, where)
     wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
     raise ArtifactError(f"field '{where}' is corrupt: expected {wanted}, got {_shorten(value)}")
+
+
+def _field_names(kind: Any) -> set[str]:
+    return {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
 
 
 def _is_plain(kind: Any) -> bool:
@@ -353,16 +387,22 @@ def _check(manifest: Manifest) -> None:
             where = f"{kind}[{i}]"
             demand(_C_NAME.match(tensor.c_name), f"{where}.c_name", "no C identifier")
             demand(tensor.dtype in CTYPES, f"{where}.dtype", f"unknown type '{tensor.dtype}'")
-            _check_dims(tensor.dims, f"{where}.dims", manifest.batch.kind != "none", demand)
+            _check_dims(tensor.dims, f"{where}.dims", manifest.batch, kind, demand)
 
 
-def _check_dims(dims: tuple[Dim, ...], where: str, has_batch: bool, demand: Any) -> None:
+def _check_dims(dims: tuple[Dim, ...], where: str, batch: Batch, kind: str, demand: Any) -> None:
     bound = 1
     for dim in dims:
         if isinstance(dim, AffineDim):
-            demand(has_batch, where, "a model without batch axis has fixed sizes")
+            demand(batch.kind != "none", where, "a model without batch axis has fixed sizes")
             demand(dim.scale, where, "scale is 0")
             bound *= abs(dim.scale) + abs(dim.offset)
+        elif isinstance(dim, ListedDim):
+            demand(kind == "outputs", where, "an input's size is listed")
+            demand(dim.batches == batch.sizes, where, "not the batch sizes of the model")
+            demand(len(dim.sizes) == len(dim.batches), where, "not one size per batch size")
+            demand(all(s >= 0 for s in dim.sizes), where, "negative size")
+            bound *= max(1, *dim.sizes)
         else:
             demand(dim >= 0, where, "negative size")
             bound *= max(dim, 1)

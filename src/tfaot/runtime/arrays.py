@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfaot.errors import InputError
-from tfaot.packaging.manifest import Batch, Dim, Tensor
+from tfaot.packaging.manifest import AffineDim, Batch, Dim, ListedDim, Tensor
 
 Array = NDArray[Any]
 
@@ -39,6 +39,8 @@ def describe(tensor: Tensor) -> str:
 def _dim(dim: Dim) -> str:
     if isinstance(dim, int):
         return str(dim)
+    if isinstance(dim, ListedDim):
+        return "|".join(map(str, dim.sizes))
     head = {1: "n", -1: "-n"}.get(dim.scale, f"{dim.scale}*n")
     return head if dim.offset == 0 else f"{head}{dim.offset:+d}"
 
@@ -128,6 +130,7 @@ def find_batch(tensors: Sequence[Tensor], arrays: Sequence[Array], batch: Batch)
                 if dim != size:
                     raise wrong
                 continue
+            assert isinstance(dim, AffineDim), "sizes of inputs have a rule"
             n, rest = divmod(size - dim.offset, dim.scale)
             if rest or n < 0:
                 raise wrong

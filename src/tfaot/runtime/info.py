@@ -9,7 +9,7 @@ import ctypes
 from dataclasses import dataclass
 
 from tfaot.errors import ArtifactError
-from tfaot.packaging.info import ABI_VERSION, BATCH_KIND_CODES
+from tfaot.packaging.info import ABI_VERSION, BATCH_KIND_CODES, dim_codes, listed_dims
 from tfaot.packaging.manifest import Manifest, Tensor
 
 _STRINGS = (
@@ -62,6 +62,7 @@ class _Model(ctypes.Structure):
         ("num_batch_sizes", ctypes.c_int64),
         ("batch_sizes", ctypes.POINTER(ctypes.c_int64)),
         *((name, ctypes.c_int64) for name in _SIZES),
+        ("listed_sizes", ctypes.POINTER(ctypes.c_int64)),
     )
 
 
@@ -102,8 +103,9 @@ def read_info(address: int, manifest: Manifest) -> ModelInfo:
         and record.batch_kind == BATCH_KIND_CODES[manifest.batch.kind]
         and bool(record.rows_independent) == manifest.batch.rows_independent
         and tuple(record.batch_sizes[: record.num_batch_sizes]) == manifest.batch.sizes
-        and _same_tensors(record.inputs, record.num_inputs, manifest.inputs)
-        and _same_tensors(record.outputs, record.num_outputs, manifest.outputs)
+        and _same_tensors(record.inputs, record.num_inputs, manifest, manifest.inputs)
+        and _same_tensors(record.outputs, record.num_outputs, manifest, manifest.outputs)
+        and _same_listed(record, manifest)
     )
     if not same:
         raise ArtifactError(
@@ -113,16 +115,24 @@ def read_info(address: int, manifest: Manifest) -> ModelInfo:
 
 
 def _same_tensors(
-    records: ctypes._Pointer[_Tensor], count: int, tensors: tuple[Tensor, ...]
+    records: ctypes._Pointer[_Tensor],
+    count: int,
+    manifest: Manifest,
+    tensors: tuple[Tensor, ...],
 ) -> bool:
     if count != len(tensors):
         return False
     for i, tensor in enumerate(tensors):
         record = records[i]
-        dims = tuple((d.scale, d.offset) for d in record.dims[: record.rank])
-        wanted = tuple((0, d) if isinstance(d, int) else (d.scale, d.offset) for d in tensor.dims)
+        dims = [(d.scale, d.offset) for d in record.dims[: record.rank]]
+        wanted = dim_codes(manifest, tensor)
         if record.name != tensor.name.replace("\0", "").encode("utf-8") or dims != wanted:
             return False
         if record.dtype != tensor.ctype.code:
             return False
     return True
+
+
+def _same_listed(record: _Model, manifest: Manifest) -> bool:
+    wanted = [size for dim in listed_dims(manifest) for size in dim.sizes]
+    return list(record.listed_sizes[: len(wanted)]) == wanted if wanted else True

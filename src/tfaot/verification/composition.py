@@ -32,7 +32,7 @@ TOLERANCE = 1e-3
 
 def with_composition(lowered: Lowered, loaded: LoadedModel) -> Lowered:
     """`lowered`, knowing whether its static batch sizes may be stitched together."""
-    if lowered.reason is None:
+    if lowered.reason is None or not lowered.composable:
         return lowered
     return replace(lowered, composable=rows_stay_apart(loaded))
 
@@ -48,7 +48,7 @@ def rows_stay_apart(loaded: LoadedModel) -> bool:
         part = loaded.evaluate(_taken_rows(inputs, loaded.signature.inputs))
     except TfaotError:
         return False
-    if any(a.shape != s.shape.at(ROWS).static_dims for a, s in zip(whole, outputs, strict=True)):
+    if any(a.shape != s.sizes(ROWS) for a, s in zip(whole, outputs, strict=True)):
         return False
     expected = _taken_rows(whole, outputs)
     return all(_alike(a, b) for a, b in zip(part, expected, strict=True))
@@ -56,12 +56,7 @@ def rows_stay_apart(loaded: LoadedModel) -> bool:
 
 def batch_leads(signature: Signature) -> bool:
     """Whether the batch axis is the first of all inputs and outputs that have one."""
-    for spec in (*signature.inputs, *signature.outputs):
-        if any(isinstance(d, BatchDim) for d in spec.dims[1:]):
-            return False
-        if spec.dims and isinstance(spec.dims[0], BatchDim) and spec.dims[0].offset:
-            return False
-    return True
+    return all(spec.rows_lead for spec in (*signature.inputs, *signature.outputs))
 
 
 def _taken_rows(arrays: Sequence[NDArray[Any]], specs: Sequence[TensorSpec]) -> list[NDArray[Any]]:

@@ -163,7 +163,7 @@ def _array(spec: TensorSpec, batch: int, seed: int, rules: InputRules) -> Array:
     stream = np.random.Generator(
         np.random.PCG64([seed, batch, zlib.crc32(spec.name.encode("utf-8"))])
     )
-    shape = spec.shape.at(batch).static_dims
+    shape = spec.sizes(batch)
     dtype = spec.dtype.numpy
     if spec.dtype is DType.PRED:
         return stream.integers(0, 2, shape).astype(dtype)

@@ -67,7 +67,7 @@ class Miss:
 
 def batch_axis(spec: TensorSpec) -> int | None:
     """The axis that is the batch; None where there is none, or where it isn't B itself."""
-    axes = [n for n, d in enumerate(spec.dims) if isinstance(d, BatchDim)]
+    axes = spec.batch_axes
     return axes[0] if len(axes) == 1 and spec.dims[axes[0]] == BatchDim(1) else None
 
 

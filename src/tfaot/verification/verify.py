@@ -150,7 +150,7 @@ def _batch_sizes(signature: Signature, lowered: Lowered) -> list[int]:
     specs = (*signature.inputs, *signature.outputs)
     kept = []
     for batch in sorted(set(sizes)):
-        shapes = [s.shape.at(batch).static_dims for s in specs]
+        shapes = [s.sizes(batch) for s in specs]
         if any(d < 0 for shape in shapes for d in shape):
             continue
         if batch > 1 and sum(int(np.prod(s)) for s in shapes) > ELEMENT_BUDGET:
@@ -197,9 +197,7 @@ class _Reference:
     def _fits(self, results: list[Array], batch: int) -> bool:
         """Whether results have the shapes that they should; convolutions of no rows do not."""
         specs = self._loaded.signature.outputs
-        if all(
-            r.shape == s.shape.at(batch).static_dims for r, s in zip(results, specs, strict=True)
-        ):
+        if all(r.shape == s.sizes(batch) for r, s in zip(results, specs, strict=True)):
             return True
         self.refusal = f"TensorFlow gives other shapes for {batch} rows"
         return batch > 0

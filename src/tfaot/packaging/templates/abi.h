@@ -1,7 +1,7 @@
 #ifndef TFAOT_ABI_VERSION
-#define TFAOT_ABI_VERSION 1
+#define TFAOT_ABI_VERSION 2
 /*
- * Types shared by all models that tfaot compiled, version 1. Structures only ever grow at their
+ * Types shared by all models that tfaot compiled, version 2. Structures only ever grow at their
  * end, and then the version grows too; struct_bytes tells how much of one is there.
  */
 
@@ -73,7 +73,10 @@ enum tfaot_batch_kind {
   TFAOT_BATCH_SYMBOLIC = 2 /* any size */
 };
 
-/* A dimension of size scale * batch + offset; scale is 0 for a fixed size. */
+/*
+ * A dimension of size scale * batch + offset; scale is 0 for a fixed size. Where scale is 0 and
+ * offset negative, the size has no rule: it is that of row -1 - offset of listed_sizes.
+ */
 struct tfaot_dim {
   int64_t scale;
   int64_t offset;
@@ -116,7 +119,8 @@ struct tfaot_model_info {
   int64_t weights_bytes;
   int64_t parameter_bytes;
   int64_t code_bytes;
+  const int64_t *listed_sizes; /* rows of num_batch_sizes: sizes at each of batch_sizes */
 };
-#elif TFAOT_ABI_VERSION < 1
+#elif TFAOT_ABI_VERSION < 2
 #error "include the header of the model that the newest tfaot compiled first"
 #endif
