@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from tfaot.errors import ModelError, UnsupportedError
 from tfaot.frontend.interface import PROBES
 from tfaot.ir.module import Module
-from tfaot.ir.proto import read_module
 from tfaot.ir.shapes import Shape, TupleShape, dim_at
 from tfaot.passes.canonicalise import Canonicalise
 from tfaot.passes.pipeline import run_passes
@@ -55,7 +54,7 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     """
     if not loaded.signature.has_batch:
         progress("lower", "")
-        return Lowered((read_module(loaded.lower(None)),), (None,))
+        return Lowered((loaded.module(None),), (None,))
     lowered = None if loaded.signature.irregular else _symbolic(loaded, progress)
     if isinstance(lowered, Lowered):
         return lowered
@@ -68,7 +67,7 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     static = []
     for batch in batch_sizes:
         progress("lower", f"batch {batch}")
-        static.append(read_module(loaded.lower(batch)))
+        static.append(loaded.module(batch))
     regular = _settle_outputs(loaded, static, batch_sizes)
     return Lowered(tuple(static), tuple(batch_sizes), reason, composable=regular)
 
@@ -81,7 +80,7 @@ def _symbolic(loaded: LoadedModel, progress: Progress) -> Lowered | str:
     for enough in (2, len(PROBES)):
         for batch in PROBES[len(modules) : enough]:
             progress("lower", f"batch {batch}")
-            modules.append(read_module(loaded.lower(batch)))
+            modules.append(loaded.module(batch))
         progress("symbolic", "")
         try:
             merged = _merged(modules)

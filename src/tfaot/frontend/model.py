@@ -41,6 +41,7 @@ from tfaot.frontend.interface import (
 from tfaot.frontend.messages import translated
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
+from tfaot.frontend.weights import hollow
 from tfaot.ir.shapes import Dim
 from tfaot.signature import Signature, TensorSpec
 
@@ -58,21 +59,27 @@ class Model:
         kind = model_kind(source.path)
         _check_options(source, kind)
         loaded = _load(source, kind)
-        self._graph, self._reference = loaded.graph, loaded.reference
-        self._inputs = input_specs(self._graph.inputs, source.input_shapes)
+        self._inputs = input_specs(loaded.graph.inputs, source.input_shapes)
+        constants = [c for c in backend.constants(loaded.graph.graph_def) if _is_parameter(c)]
+        self._graph, self._weights = _without_weights(loaded.graph)
+        self._reference, self._reference_weights = self._graph, self._weights
+        if loaded.reference is not loaded.graph:
+            self._reference, self._reference_weights = _without_weights(loaded.reference)
+        self._evaluator: Any = None
         self._functions: dict[int | None, Any] = {}
         self._lowered: dict[int | None, bytes] = {}
-        self._dynamic: Any = None
         self._expanded: bool | None = None
+        digest, notes = loaded.digest, loaded.notes
+        del loaded
         backend.release_memory()
-        constants = [c for c in backend.constants(self._graph.graph_def) if _is_parameter(c)]
         self.description = Description(
             self._signature(),
             sum(count for count, _, _ in constants),
             sum(size for _, size, _ in constants),
-            loaded.digest,
+            digest,
             backend.versions(),
-            loaded.notes,
+            len(self._weights),
+            notes,
         )
 
     def lower(self, batch: int | None) -> bytes | None:
@@ -96,14 +103,20 @@ class Model:
         backend.release_memory()
         return ready
 
+    def weight(self, number: int) -> NDArray[Any]:
+        """A weight that the HLO takes as an argument, after the model's inputs."""
+        (array,) = backend.to_arrays([self._weights[number]])
+        return array
+
     def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The results of plain TensorFlow."""
-        return backend.evaluate(self._evaluator(), inputs)
+        tensors = [*backend.to_tensors(inputs), *self._reference_weights]
+        return backend.to_arrays(backend.run(self._reference_function(), tensors))
 
     def time(self, inputs: Sequence[NDArray[Any]], repetitions: int, warmup: int) -> list[float]:
         """Seconds of each of `repetitions` calls, after `warmup` calls that don't count."""
-        function = self._evaluator()
-        tensors = backend.to_tensors(inputs)
+        function = self._reference_function()
+        tensors = [*backend.to_tensors(inputs), *self._reference_weights]
         for _ in range(warmup):
             backend.run(function, tensors)
         times = []
@@ -113,18 +126,20 @@ class Model:
             times.append(time.perf_counter() - start)
         return times
 
-    def _evaluator(self) -> Any:
-        if self._dynamic is None:
+    def _reference_function(self) -> Any:
+        if self._evaluator is None:
             shapes = [
                 tuple(d if isinstance(d, int) else None for d in i.dims) for i in self._inputs
             ]
+            shapes += _shapes_of(self._reference_weights)
             old = graphs.has_control_flow_v1(self._reference.graph_def)
             make = backend.make_session_function if old else backend.make_function
-            self._dynamic = make(self._reference, shapes)
-        return self._dynamic
+            self._evaluator = make(self._reference, shapes)
+        return self._evaluator
 
     def _shapes(self, batch: int | None) -> list[tuple[int, ...]]:
-        return [i.shape.at(batch or 0).static_dims for i in self._inputs]
+        own = [i.shape.at(batch or 0).static_dims for i in self._inputs]
+        return own + _shapes_of(self._weights)
 
     def _function(self, batch: int | None) -> Any:
         if batch not in self._functions:
@@ -275,6 +290,16 @@ def _settled(graph: FrozenGraph) -> tuple[FrozenGraph, tuple[InferenceValue, ...
     found = [v for v in inference_values(graph.graph_def) if v.name in names]
     fixed = backend.fix_inputs(graph, {v.name: v.value for v in found})
     return fixed, tuple(replace(v, name=names[v.name]) for v in found)
+
+
+def _without_weights(graph: FrozenGraph) -> tuple[FrozenGraph, list[Any]]:
+    """The graph with large weights as further inputs, and their values as tensors."""
+    opened = hollow(graph, backend.is_weight)
+    return opened.graph, backend.constant_values(graph.graph_def, opened.weights)
+
+
+def _shapes_of(tensors: Sequence[Any]) -> list[tuple[int, ...]]:
+    return [tuple(tensor.shape) for tensor in tensors]
 
 
 def _is_parameter(constant: tuple[int, int, bool]) -> bool:

@@ -9,9 +9,10 @@ from tfaot.signature import Signature
 
 @dataclass(frozen=True)
 class Description:
-    """Signature, size, digest and versions of a model, and lines for the user.
+    """Signature, size, digest and versions of a model (see `session.LoadedModel`).
 
-    See `session.LoadedModel`.
+    `weights` is the number of weights that its HLO takes as arguments, after the inputs; `notes`
+    are lines for the user.
     """
 
     signature: Signature
@@ -19,4 +20,5 @@ class Description:
     parameter_bytes: int
     digest: str
     versions: dict[str, str]
+    weights: int = 0
     notes: tuple[str, ...] = ()

@@ -30,6 +30,9 @@ from tfaot.frontend.messages import last_words
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.protocol import ClosedError, Failure, Request, receive, send
 from tfaot.frontend.source import ModelSource, model_kind, model_root
+from tfaot.frontend.weights import attach
+from tfaot.ir.module import Module
+from tfaot.ir.proto import read_module
 from tfaot.ir.shapes import BatchDim
 from tfaot.signature import Signature, TensorSpec
 
@@ -195,9 +198,31 @@ class LoadedModel:
         self.digest: str = description.digest
         self.versions: dict[str, str] = dict(description.versions)
         self.notes: tuple[str, ...] = description.notes
+        self._weight_count = description.weights
+        self._weights: list[NDArray[Any]] | None = None
+
+    def module(self, batch: int | None) -> Module:
+        """The optimised HLO at one batch size: its parameters are the model's inputs.
+
+        Args:
+            batch: the batch size; None for a model without a batch axis.
+
+        Raises:
+            UnsupportedError: XLA can't compile it; the message names the ops and their nodes.
+        """
+        module = read_module(self.lower(batch))
+        if self._weights is None:
+            self._weights = [
+                self._session.call("weight", model=self._number, number=number)
+                for number in range(self._weight_count)
+            ]
+        return attach(module, self._weights)
 
     def lower(self, batch: int | None) -> bytes:
         """The optimised HLO at one batch size, as a serialized HloModuleProto.
+
+        A large model's weights are further parameters of it, after the inputs; `module` puts them
+        back.
 
         Args:
             batch: the batch size; None for a model without a batch axis.

@@ -143,14 +143,11 @@ def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Froz
     Raises:
         UnsupportedError: it keeps a state, or takes what is no tensor (lookup tables).
     """
-    convert = tf_module("python.framework.convert_to_constants")
     with translated(UnsupportedError, "the model can't be frozen"):
         if any(node.op in ASSIGNMENTS for node in all_nodes(function.graph.as_graph_def())):
             function = _without_assignments(function)
-        frozen, graph_def = convert.convert_variables_to_constants_v2_as_graph(
-            function, lower_control_flow=False
-        )
-    resources = [t.name for t in frozen.inputs if t.dtype.name == "resource"]
+        graph_def, left = _with_constants(function)
+    resources = [t.name for t in left if t.dtype.name == "resource"]
     if resources:
         check_determinism(FrozenGraph(graph_def, (), ()))
         raise UnsupportedError(
@@ -161,13 +158,28 @@ def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Froz
         graph_def,
         tuple(
             GraphInput(name, t.name, t.dtype.as_datatype_enum, known_dims(t.shape))
-            for name, t in zip(inputs, frozen.inputs, strict=True)
+            for name, t in zip(inputs, left, strict=True)
         ),
         tuple(
             GraphOutput(name, t.name, t.dtype.as_datatype_enum)
-            for name, t in zip(outputs, frozen.outputs, strict=True)
+            for name, t in zip(outputs, function.outputs, strict=True)
         ),
     )
+
+
+def _with_constants(function: Any) -> tuple[Any, list[Any]]:
+    """A function's graph with constants for its variables, and the inputs that are left.
+
+    The public `convert_variables_to_constants_v2` ends with a new function of the graph, which
+    holds several more copies of all weights.
+    """
+    convert = tf_module("python.framework.convert_to_constants")
+    data = convert._FunctionConverterDataInEager(
+        func=function, lower_control_flow=False, aggressive_inlining=False
+    )
+    graph_def, converted = convert._replace_variables_by_constants(converter_data=data)
+    constants = {id(function.graph.internal_captures[n]) for n in converted}
+    return graph_def, [t for t in function.inputs if id(t) not in constants]
 
 
 def fix_inputs(graph: FrozenGraph, values: Mapping[str, object]) -> FrozenGraph:
@@ -303,12 +315,13 @@ def skeleton(graph: FrozenGraph) -> FrozenGraph:
 
     Enough to infer shapes, at a fraction of the memory.
     """
-    tf = tf_module()
     new = type(graph.graph_def)()
     new.versions.CopyFrom(graph.graph_def.versions)
     new.library.CopyFrom(graph.graph_def.library)
     for node in graph.graph_def.node:
-        if node.op == "Const" and _is_weight(tf, node.attr["value"].tensor):
+        # Asking a node for an attribute that it lacks would add it.
+        tensor = node.attr["value"].tensor if node.op == "Const" else None
+        if tensor is not None and is_weight(tensor) and tensor.ByteSize() > _WEIGHT_BYTES:
             copy = new.node.add(name=node.name, op="Placeholder")
             copy.attr["dtype"].type = node.attr["dtype"].type
             copy.attr["shape"].shape.CopyFrom(node.attr["value"].tensor.tensor_shape)
@@ -317,10 +330,17 @@ def skeleton(graph: FrozenGraph) -> FrozenGraph:
     return replace(graph, graph_def=new)
 
 
-def _is_weight(tf: Any, tensor: Any) -> bool:
-    """Whether a constant is too large, and of no type, to be a shape or an axis."""
-    dtype = tf.dtypes.as_dtype(tensor.dtype)
-    return bool(dtype.is_floating or dtype.is_complex) and tensor.ByteSize() > _WEIGHT_BYTES
+def is_weight(tensor: Any) -> bool:
+    """Whether a TensorProto is of no type to be a shape or an axis."""
+    dtype = tf_module().dtypes.as_dtype(tensor.dtype)
+    return bool(dtype.is_floating or dtype.is_complex)
+
+
+def constant_values(graph_def: Any, names: Sequence[str]) -> list[Any]:
+    """The values of a graph's `Const` nodes, as tensors."""
+    tf = tf_module()
+    nodes = {node.name: node for node in graph_def.node}
+    return [tf.constant(tf.make_ndarray(nodes[name].attr["value"].tensor)) for name in names]
 
 
 _WEIGHT_BYTES = 4096
@@ -404,9 +424,9 @@ def missing_kernels(graph_def: Any) -> list[Any]:
 _XLA_BUILT_IN = frozenset({"NoOp", "Placeholder", "PartitionedCall", "StatefulPartitionedCall"})
 
 
-def evaluate(function: Any, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """The results of plain TensorFlow on the given arrays."""
-    return [np.asarray(t) for t in run(function, to_tensors(inputs))]
+def to_arrays(tensors: Sequence[Any]) -> list[NDArray[Any]]:
+    """TensorFlow's tensors, or arrays, as arrays."""
+    return [np.asarray(t) for t in tensors]
 
 
 def to_tensors(inputs: Sequence[NDArray[Any]]) -> list[Any]:

@@ -44,6 +44,10 @@ class Worker:
         """`Model.lower`."""
         return self._models[model].lower(batch)
 
+    def weight(self, model: int, number: int) -> NDArray[Any]:
+        """`Model.weight`."""
+        return self._models[model].weight(number)
+
     def evaluate(self, model: int, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """`Model.evaluate`."""
         return self._models[model].evaluate(inputs)

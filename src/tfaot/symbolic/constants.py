@@ -90,6 +90,8 @@ def emit_constant(
 
 def same_bits(left: _Array, right: _Array) -> bool:
     """Whether two arrays of one type have equal bytes (so that -0.0 is not 0.0, and NaN is NaN)."""
+    if left is right:
+        return True
     first, second = (np.ascontiguousarray(v).reshape(-1).view(np.uint8) for v in (left, right))
     return np.array_equal(first, second)
 

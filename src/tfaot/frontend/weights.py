@@ -1,0 +1,96 @@
+"""Large weights taken out of a frozen graph, and put back into the HLO that XLA made of it.
+
+TensorFlow and XLA copy the constants of a graph many times on the way to HLO: as protos, functions,
+literals, and as data of an executable that nobody runs. A large model's weights are therefore made
+arguments of the graph, which XLA sees the shapes of alone; the parameters that they become turn
+into constants again when the HLO is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfaot.frontend.graph import FrozenGraph, node_of
+from tfaot.frontend.interface import GraphInput
+from tfaot.ir.attributes import Constant, Parameter
+from tfaot.ir.module import Instruction, Module, Rewriter, make_computation
+
+LARGE_MODEL = 32 << 20
+"""Bytes of weights from which they are taken out: a smaller model's copies are no burden."""
+
+LARGE_WEIGHT = 64 << 10
+"""Bytes of a weight that is taken out. XLA simplifies with smaller ones (scales, shifts)."""
+
+
+@dataclass(frozen=True)
+class Hollow:
+    """A graph whose large weights are inputs, after those of the model.
+
+    Attributes:
+        graph: the graph; its last `len(weights)` inputs are the weights.
+        weights: their names in the graph, in that order.
+    """
+
+    graph: FrozenGraph
+    weights: tuple[str, ...]
+
+
+def hollow(graph: FrozenGraph, is_weight: Callable[[Any], bool]) -> Hollow:
+    """The graph with its large weights as inputs; unchanged where they add up to little.
+
+    Args:
+        graph: a frozen graph; it is not changed.
+        is_weight: whether a constant's value (a TensorProto) is data alone, no shape or axis.
+    """
+    controlling = {i[1:] for n in graph.graph_def.node for i in n.input if i.startswith("^")}
+    returned = {node_of(output.tensor) for output in graph.outputs}
+    chosen = [
+        node
+        for node in graph.graph_def.node
+        if node.op == "Const"
+        and not node.input
+        and node.name not in controlling
+        and node.name not in returned
+        and node.attr["value"].tensor.ByteSize() >= LARGE_WEIGHT
+        and is_weight(node.attr["value"].tensor)
+    ]
+    if sum(node.attr["value"].tensor.ByteSize() for node in chosen) < LARGE_MODEL:
+        return Hollow(graph, ())
+    names = {node.name for node in chosen}
+    new = type(graph.graph_def)()
+    new.versions.CopyFrom(graph.graph_def.versions)
+    new.library.CopyFrom(graph.graph_def.library)
+    inputs = []
+    for node in graph.graph_def.node:
+        if node.name not in names:
+            new.node.add().CopyFrom(node)
+            continue
+        tensor = node.attr["value"].tensor
+        dims = tuple(d.size for d in tensor.tensor_shape.dim)
+        inputs.append(GraphInput(node.name, f"{node.name}:0", node.attr["dtype"].type, dims))
+    opened = replace(graph, graph_def=new, inputs=(*graph.inputs, *inputs))
+    return Hollow(opened, tuple(i.name for i in inputs))
+
+
+def attach(module: Module, weights: Sequence[NDArray[Any]]) -> Module:
+    """The module with its last parameters, one for each weight, replaced by constants."""
+    if not weights:
+        return module
+    first = len(module.entry.parameters) - len(weights)
+    assert first >= 0, "the module has fewer parameters than the graph has weights"
+
+    def change(old: Instruction, operands: tuple[Instruction, ...]) -> Instruction | None:
+        if old.opcode != "parameter" or old.attr(Parameter).number < first:
+            return None
+        value = weights[old.attr(Parameter).number - first]
+        assert value.shape == old.array.static_dims, (old, value.shape)
+        return replace(old, opcode="constant", attrs=Constant(np.asarray(value)))
+
+    rewritten = Rewriter(change).run(module.entry)
+    entry = make_computation(rewritten.name, rewritten.root, rewritten.parameters)
+    return replace(module, entry=entry)
