@@ -134,6 +134,48 @@ def test_run_into(model):
         model.run_into([y], x, d)
 
 
+def test_bound_calls_read_what_the_inputs_hold_and_write_the_same_outputs(model):
+    x, d = rows(5)
+    call = model.bind(x, d)
+    first = call.outputs[0]
+    for seed in range(3):
+        x[:], d[:] = rows(5, seed)
+        call()
+        assert call.outputs[0] is first
+        np.testing.assert_array_equal(first, x + x + W)
+        np.testing.assert_array_equal(call.outputs[1], d > 0)
+    mine = [np.empty((5, 4), np.float32), np.empty(5, np.bool_)]
+    model.bind(x, d, outputs=mine)()
+    np.testing.assert_array_equal(mine[0], first)
+
+
+def test_bound_calls_refuse_arrays_that_would_be_copied(model):
+    x, d = rows(6)
+    with pytest.raises(InputError, match="contiguous array to bind"):
+        model.bind(x[::2], d[:3])
+    with pytest.raises(InputError, match="expected 2 output arrays, got 1"):
+        model.bind(x, d, outputs=[np.empty((6, 4), np.float32)])
+    with pytest.raises(InputError, match="not a writable"):
+        model.bind(x, d, outputs=[np.empty((4, 6), np.float32).T, np.empty(6, np.bool_)])
+
+
+def test_shapes_seen_before_are_checked_again_in_all_but_shape(model):
+    x, d = rows(3)
+    expected = model(x, d)["y/out:0"]
+    wide = np.repeat(x, 2, axis=1)[:, ::2]
+    backwards = x.astype(x.dtype.newbyteorder())
+    locked = x.copy()
+    locked.flags.writeable = False
+    for same in (wide, backwards, locked, x.view(np.matrix)):
+        np.testing.assert_array_equal(model(same, d)["y/out:0"], expected)
+    with pytest.raises(InputError, match="got an array of float64"):
+        model(x.astype(np.float64), d)
+    with pytest.raises(InputError, match="missing"):
+        model(x)
+    for n in range(1, 600):
+        assert len(model(*rows(n))["y/out:0"]) == n
+
+
 def test_many_threads_on_one_model(model):
     batches = [rows(n % 37, seed=n) for n in range(200)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,19 @@ from tfaot.errors import InputError
 from tfaot.packaging.manifest import AffineDim, Batch, Dim, ListedDim, Tensor
 
 Array = NDArray[Any]
+
+
+_NO_BYTES = ctypes.c_char * 0
+
+
+def address_of(array: Array) -> int:
+    """The address of an array's first element."""
+    try:
+        # Several times faster than `array.ctypes.data`, which makes objects on the way.
+        return ctypes.addressof(_NO_BYTES.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        # Read-only, or of a type that the buffer protocol has no word for.
+        return int(array.ctypes.data)
 
 
 def numpy_dtype(tensor: Tensor) -> np.dtype[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,23 @@ from numpy.typing import ArrayLike
 
 from tfaot.errors import ArtifactError, InputError
 from tfaot.packaging.manifest import Manifest, Tensor, read_manifest
-from tfaot.runtime.arrays import Array, check_batch, describe, find_batch, numpy_dtype, prepare
+from tfaot.runtime.arrays import (
+    Array,
+    address_of,
+    check_batch,
+    describe,
+    find_batch,
+    numpy_dtype,
+    prepare,
+)
 from tfaot.runtime.cpu import check_cpu
 from tfaot.runtime.elf import LoadedObject
 from tfaot.runtime.info import ModelInfo, read_info
 
+_Plan = tuple[int, tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]]
+"""What shapes of inputs lead to: the batch size, and the outputs' shapes and types."""
+
+_KNOWN_SHAPES = 256  # kept by each model, so that a loop over a few batch sizes checks them once
 _KEEP_BYTES = 4 << 20  # larger workspaces are freed after each call
 _STATUS = {
     1: "the batch size is negative",
@@ -26,6 +39,33 @@ _STATUS = {
     4: "the batch size is too large",
     5: "the batch size is none of those compiled for",
 }
+
+
+class BoundCall:
+    """A model's call with fixed arrays; see `Model.bind`.
+
+    Attributes:
+        inputs: the arrays that it reads.
+        outputs: the arrays that it writes.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[], int],
+        inputs: tuple[Array, ...],
+        outputs: tuple[Array, ...],
+        kept: tuple[Any, ...],
+    ) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self._call = call
+        self._kept = kept  # what the addresses in `call` belong to
+
+    def __call__(self) -> None:
+        """Evaluate the model on what the inputs hold."""
+        status = self._call()
+        if status:
+            raise InputError(f"the model refuses: {_STATUS.get(status, f'status {status}')}")
 
 
 class Model:
@@ -64,6 +104,9 @@ class Model:
         for i, tensor in enumerate(manifest.inputs):
             self._input_index.setdefault(tensor.c_name, i)
         self._local = threading.local()
+        self._constant = manifest.workspace.bytes
+        self._alignment = manifest.workspace.alignment
+        self._plans: dict[tuple[tuple[int, ...], ...], _Plan] = {}
 
     @property
     def manifest(self) -> Manifest:
@@ -105,13 +148,50 @@ class Model:
         Raises:
             InputError: an input is missing, unknown, or of the wrong rank, shape or type.
         """
-        inputs = self._prepare(arrays, by_name)
-        n = find_batch(self.inputs, inputs, self._manifest.batch)
-        outputs = self._allocate(1 if n is None else n)
-        self._evaluate(1 if n is None else n, inputs, outputs)
+        plan = None if by_name else self._known(arrays)
+        if plan is None:
+            inputs: Sequence[Array] = self._prepare(arrays, by_name)
+            plan = self._planned(inputs)
+        else:
+            inputs = arrays  # type: ignore[assignment]  # `_known` has looked at their types
+        n, results = plan
+        try:
+            outputs = [np.empty(shape, dtype) for shape, dtype in results]
+        except (MemoryError, ValueError):
+            raise InputError(f"batch size {n} is too large: out of memory") from None
+        self._evaluate(n, inputs, outputs)
         if len(outputs) == 1:
             return outputs[0]
         return {t.name: array for t, array in zip(self.outputs, outputs, strict=True)}
+
+    def bind(self, /, *arrays: Array, outputs: Sequence[Array] | None = None) -> BoundCall:
+        """A call with fixed arrays, to be made many times: fill the inputs, call, read the outputs.
+
+        Args:
+            *arrays: inputs by position, C-contiguous, of the exact types and shapes; kept, not
+                copied.
+            outputs: as for `run_into`; made where not given.
+
+        Returns:
+            The call, which has `inputs` and `outputs`. Its buffers and its workspace are its own:
+            make one for each thread.
+
+        Raises:
+            InputError: as `run_into`; or an input would have to be copied.
+        """
+        inputs = self._prepare(arrays, {})
+        for tensor, given, taken in zip(self.inputs, arrays, inputs, strict=True):
+            if taken is not given:
+                raise InputError(f"input '{tensor.name}': give a C-contiguous array to bind it")
+        n, results = self._planned(inputs)
+        if outputs is None:
+            outputs = [np.empty(shape, dtype) for shape, dtype in results]
+        else:
+            self._check_outputs(n, outputs)
+        buffer, address = self._make_workspace(self._workspace_size(n), n)
+        pointers = [address_of(array) for array in (*inputs, *outputs)]
+        call = functools.partial(self._run, n, *pointers, address)
+        return BoundCall(call, tuple(inputs), tuple(outputs), (self, buffer))
 
     def run_into(
         self, outputs: Sequence[Array], /, *arrays: ArrayLike, **by_name: ArrayLike
@@ -121,8 +201,11 @@ class Model:
         They must be writable and C-contiguous, of the exact type and shape, and overlap no input.
         """
         inputs = self._prepare(arrays, by_name)
-        n = find_batch(self.inputs, inputs, self._manifest.batch)
-        n = 1 if n is None else n
+        n, _ = self._planned(inputs)
+        self._check_outputs(n, outputs)
+        self._evaluate(n, inputs, outputs)
+
+    def _check_outputs(self, n: int, outputs: Sequence[Array]) -> None:
         if len(outputs) != len(self.outputs):
             raise InputError(f"expected {len(self.outputs)} output arrays, got {len(outputs)}")
         for tensor, dtype, array in zip(self.outputs, self._output_dtypes, outputs, strict=True):
@@ -133,7 +216,6 @@ class Model:
                 )
             if not array.flags.carray:
                 raise InputError(f"output '{tensor.name}': not a writable C-contiguous array")
-        self._evaluate(n, inputs, outputs)
 
     def _prepare(
         self, arrays: Sequence[ArrayLike], by_name: Mapping[str, ArrayLike]
@@ -160,21 +242,37 @@ class Model:
     def _names(self) -> str:
         return ", ".join(f"'{t.name}'" for t in self.inputs) or "none"
 
-    def _allocate(self, n: int) -> list[Array]:
-        outputs = []
-        for tensor, dtype in zip(self.outputs, self._output_dtypes, strict=True):
-            shape = tensor.shape(n)
+    def _known(self, arrays: Sequence[ArrayLike]) -> _Plan | None:
+        """What is known of arrays that `run` can take as they are; None for any others."""
+        try:
+            plan = self._plans.get(tuple([array.shape for array in arrays]))  # type: ignore[union-attr]
+        except (AttributeError, TypeError):
+            return None
+        if plan is not None:
+            for array, dtype in zip(arrays, self._input_dtypes, strict=True):
+                if type(array) is not np.ndarray or array.dtype is not dtype:
+                    return None
+                if not array.flags.carray:
+                    return None
+        return plan
+
+    def _planned(self, inputs: Sequence[Array]) -> _Plan:
+        """The batch size and the outputs' shapes for inputs that `_prepare` made."""
+        found = find_batch(self.inputs, inputs, self._manifest.batch)
+        n = 1 if found is None else found
+        shapes = [tensor.shape(n) for tensor in self.outputs]
+        for tensor, shape in zip(self.outputs, shapes, strict=True):
             if any(size < 0 for size in shape):
                 raise InputError(f"batch size {n} is too small for output {describe(tensor)}")
-            try:
-                outputs.append(np.empty(shape, dtype))
-            except (MemoryError, ValueError):
-                raise InputError(f"batch size {n} is too large: out of memory") from None
-        return outputs
+        plan = (n, tuple(zip(shapes, self._output_dtypes, strict=True)))
+        if len(self._plans) >= _KNOWN_SHAPES:
+            self._plans.clear()
+        self._plans[tuple([array.shape for array in inputs])] = plan
+        return plan
 
     def _evaluate(self, n: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         workspace = self._workspace(n)
-        pointers = [array.ctypes.data for array in (*inputs, *outputs)]
+        pointers = [address_of(array) for array in (*inputs, *outputs)]
         status = self._run(n, *pointers, workspace[1])
         if status:
             reason = _STATUS.get(status, f"status {status}")
@@ -182,20 +280,24 @@ class Model:
 
     def _workspace(self, n: int) -> tuple[Array, int]:
         """Scratch memory of this thread for `n` rows, and its aligned address."""
-        constant = self._manifest.workspace.bytes
-        size = self.workspace_bytes(n) if constant is None else constant
+        size = self._workspace_size(n)
         kept: tuple[Array, int] | None = getattr(self._local, "workspace", None)
-        alignment = self._manifest.workspace.alignment
-        if kept is not None and len(kept[0]) >= size + alignment:
+        if kept is not None and len(kept[0]) >= size + self._alignment:
             return kept
-        try:
-            buffer = np.empty(size + alignment, np.uint8)
-        except MemoryError:
-            raise InputError(f"batch size {n} is too large: out of memory") from None
-        made = (buffer, -(-buffer.ctypes.data // alignment) * alignment)
+        made = self._make_workspace(size, n)
         if size <= _KEEP_BYTES:
             self._local.workspace = made
         return made
+
+    def _workspace_size(self, n: int) -> int:
+        return self.workspace_bytes(n) if self._constant is None else self._constant
+
+    def _make_workspace(self, size: int, n: int) -> tuple[Array, int]:
+        try:
+            buffer = np.empty(size + self._alignment, np.uint8)
+        except MemoryError:
+            raise InputError(f"batch size {n} is too large: out of memory") from None
+        return buffer, -(-buffer.ctypes.data // self._alignment) * self._alignment
 
     def __reduce__(self) -> tuple[type[Model], tuple[str]]:
         # Other processes load the same files again, and share their pages.
