@@ -131,6 +131,34 @@ def test_prefixes_and_suffixes(dims, size, window, opcode):
         check(module, [x], found, batch)
 
 
+@pytest.mark.parametrize("opcode", ["add", "maximum"])
+@pytest.mark.parametrize(
+    "window",
+    [
+        W(B, padding_low=B - 1),
+        W(B, padding_high=B - 1),
+        W(B, padding_low=B),
+        W(B, padding_high=B),
+        W(B + 2, padding_low=B, padding_high=1),
+        W(B, padding_low=2, padding_high=B),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dims", ["rows", "last"])
+def test_prefixes_and_suffixes_of_the_batch(dims, window, opcode):
+    shape, windows = ((B, 19), (window, ONE)) if dims == "rows" else ((3, B), (ONE, window))
+    initial = 0.25 if opcode == "add" else -0.5
+    module = window_module(opcode, DType.F32, shape, windows, initial)
+    run = compile_module(module)
+    for batch in (1, 2, 5, 40):
+        sizes = tuple(batch if d == B else d for d in shape)
+        x = np.random.default_rng(batch).normal(size=sizes).astype(np.float32)
+        found = run_between_guard_pages(run, [x], batch, at_end=True)
+        expected = evaluate(module, [x], batch=batch)[0]
+        assert found[0].shape == expected.shape
+        np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-5)
+
+
 def test_prefix_of_a_reducer_that_is_no_monoid():
     """Elements are taken in order, from the initial value on: x -> 2x + y counts in base two."""
     b = ModuleBuilder("digits")

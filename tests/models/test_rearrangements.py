@@ -187,3 +187,46 @@ def test_attention_over_the_batch(compiled, function, tf):
     assert not artifact.manifest.batch.rows_independent
     for n in (1, 19, 130):
         agree(artifact(normal(n, 4)), model(tf.constant(normal(n, 4))))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_running_sums_over_the_batch(compiled, function, tf, axis):
+    def body(x):
+        return {
+            "back": tf.cumsum(x, axis, reverse=True, exclusive=True),
+            "counts": tf.cumsum(tf.cast(x > 0, tf.int64), axis),
+            "logs": tf.math.cumulative_logsumexp(x, axis),
+            "logs_back": tf.math.cumulative_logsumexp(x, axis, reverse=True),
+            "product": tf.math.cumprod(tf.tanh(x), axis, exclusive=True),
+            "sum": tf.cumsum(x, axis),
+            "total": tf.reduce_sum(tf.cumsum(x, axis, exclusive=True, reverse=True)),
+        }
+
+    shape = [None, 3] if axis == 0 else [3, None]
+    model = function(body, (shape, "float32"))
+    artifact = compiled(model)
+    assert artifact.manifest.batch.kind == "symbolic"
+    for n in (0, 1, 19, 300):
+        x = normal(n, 3) if axis == 0 else normal(3, n)
+        agree(artifact(x), model(tf.constant(x)))
+
+
+def test_order_and_choice_over_the_batch(compiled, function, tf):
+    def body(x):
+        return {
+            "argmax": tf.argmax(x, 0),
+            "argsort": tf.argsort(x, 0, stable=True),
+            "largest": tf.math.top_k(tf.transpose(x), 1)[0],
+            "maximum": tf.scan(tf.maximum, x),
+            "next": tf.roll(x, -1, 0),
+            "reversed": tf.reverse(x, [0]),
+            "rolled": tf.roll(x, 2, 0),
+            "sorted": tf.sort(x, 0, direction="DESCENDING"),
+            "soft": tf.nn.softmax(x, 0),
+        }
+
+    model = function(body, ([None, 3], "float32"))
+    artifact = compiled(model)
+    assert artifact.manifest.batch.kind == "symbolic"
+    for n in (1, 2, 19, 130):
+        agree(artifact(normal(n, 3)), model(tf.constant(normal(n, 3))))

@@ -92,6 +92,32 @@ def test_dimensions_become_affine():
         assert print_module(merged) == print_module(parse_module(DENSE))
 
 
+WINDOWS = entry("""
+  %zero = f32[] constant(0)
+  %up = f32[B,4] reduce-window(%x, %zero), window={size=Bx1 pad=B-1_0x0_0}, to_apply=%add
+  %down = f32[B+1,4] reduce-window(%x, %zero), window={size=Bx1 pad=0_Bx0_0}, to_apply=%add
+  %pool = f32[B,4] reduce-window(%up, %zero), window={size=3x1 pad=1_1x0_0}, to_apply=%add
+  ROOT %t = (f32[B+1,4], f32[B,4]) tuple(%down, %pool)
+""")
+
+
+def test_windows_over_the_batch_become_affine():
+    modules = lowered(WINDOWS)
+    merged = merge(modules, PROBES)
+    assert print_module(merged) == print_module(parse_module(WINDOWS))
+    for module, batch in zip(modules, PROBES, strict=True):
+        assert print_module(specialise(merged, batch)) == print_module(module)
+    down, pool = values_at(merged, 4)
+    np.testing.assert_array_equal(down[:, 0], [4, 3, 2, 1, 0])
+    np.testing.assert_array_equal(pool[:, 0], [3, 6, 9, 7])
+
+
+def test_windows_of_other_padding_at_another_batch_size_are_refused():
+    other = WINDOWS.replace("pad=B-1_0x0_0", "pad=B-2_1x0_0")
+    with pytest.raises(NotSymbolicError, match="reduce-window .* 30, 36, 39 .* not affine"):
+        merge([*lowered(WINDOWS, PROBES[:2]), *lowered(other, PROBES[2:])], PROBES)
+
+
 def test_specialising_gives_the_probes_back():
     modules = lowered(DENSE)
     merged = merge(modules, PROBES)

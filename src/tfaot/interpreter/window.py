@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfaot.interpreter.movement import pad
 from tfaot.interpreter.reduce import Reducer, recognise
 from tfaot.ir.attributes import ReduceWindow, SelectAndScatter, WindowDimension
 from tfaot.ir.module import Instruction
+from tfaot.ir.shapes import fixed
 
 
 def dilate_and_pad(x: Array, window: Sequence[WindowDimension], fill: Any) -> Array:
@@ -24,15 +26,15 @@ def dilate_and_pad(x: Array, window: Sequence[WindowDimension], fill: Any) -> Ar
     return pad(
         x,
         np.asarray(fill, x.dtype),
-        [w.padding_low for w in window],
-        [w.padding_high for w in window],
+        [fixed(w.padding_low) for w in window],
+        [fixed(w.padding_high) for w in window],
         [w.base_dilation - 1 for w in window],
     )
 
 
 def position_count(size: int, window: WindowDimension) -> int:
     """Window positions along a dimension of `size` elements, padding and dilation included."""
-    reach = (window.size - 1) * window.window_dilation + 1
+    reach = (fixed(window.size) - 1) * window.window_dilation + 1
     return max((size - reach) // window.stride + 1, 0)
 
 
@@ -46,7 +48,7 @@ def window_elements(
         window: one dimension each.
     """
     counts = [position_count(n, w) for n, w in zip(dims, window, strict=True)]
-    for offset in product(*(range(w.size) for w in window)):
+    for offset in product(*(range(fixed(w.size)) for w in window)):
         where = []
         for o, w, count in zip(offset, window, counts, strict=True):
             start = o * w.window_dilation
@@ -57,6 +59,7 @@ def window_elements(
 @rule("reduce-window")
 def _reduce_window(node: Instruction, operands: Sequence[Array], ctx: Context) -> Any:
     attrs = node.attr(ReduceWindow)
+    attrs = replace(attrs, window=tuple(w.map_sizes(ctx.dim) for w in attrs.window))
     count = len(operands) // 2
     types = [o.array.dtype for o in node.operands]
     arrays = [
@@ -87,8 +90,9 @@ def _reduce_axis(x: Array, axis: int, window: WindowDimension, reducer: Reducer)
     if window == WindowDimension(1):
         return x
     rest = [WindowDimension(1)] * x.ndim
-    prefix = WindowDimension(window.size, padding_low=window.size - 1)
-    if window == prefix and window.size >= x.shape[axis]:
+    size = fixed(window.size)
+    prefix = WindowDimension(size, padding_low=size - 1)
+    if window == prefix and size >= x.shape[axis]:
         return np.asarray(reducer.ufunc.accumulate(x, axis=axis))
     rest[axis] = window
     padded = dilate_and_pad(x, rest, reducer.identity(x.dtype))

@@ -6,7 +6,8 @@ Names and meanings are those of the HLO specification (openxla.org/xla/operation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -156,15 +157,33 @@ class Scatter:
 
 @dataclass(frozen=True)
 class WindowDimension:
-    """One dimension of a window: size, stride, padding, dilations, reversal."""
+    """One dimension of a window: size, stride, padding, dilations, reversal.
 
-    size: int
+    Size and padding may depend on the batch size in a `reduce-window` alone (prefix sums over it).
+    """
+
+    size: Dim
     stride: int = 1
-    padding_low: int = 0
-    padding_high: int = 0
+    padding_low: Dim = 0
+    padding_high: Dim = 0
     window_dilation: int = 1
     base_dilation: int = 1
     reversal: bool = False
+
+    def map_sizes(self, change: Callable[[Dim], Dim]) -> WindowDimension:
+        """This dimension with `change` applied to its size and padding."""
+        return replace(
+            self,
+            size=change(self.size),
+            padding_low=change(self.padding_low),
+            padding_high=change(self.padding_high),
+        )
+
+    @property
+    def is_static(self) -> bool:
+        """Whether neither size nor padding depends on the batch size."""
+        sizes = (self.size, self.padding_low, self.padding_high)
+        return all(isinstance(d, int) for d in sizes)
 
 
 @dataclass(frozen=True)

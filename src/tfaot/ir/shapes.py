@@ -65,6 +65,12 @@ def dim_at(dim: Dim, batch: int) -> int:
     return dim.at(batch) if isinstance(dim, BatchDim) else dim
 
 
+def fixed(dim: Dim) -> int:
+    """A dimension that is known not to depend on B, as an int."""
+    assert isinstance(dim, int), dim
+    return dim
+
+
 def product(dims: tuple[Dim, ...]) -> Dim:
     """The product of `dims`, of which at most one may depend on B (else TypeError)."""
     fixed, symbolic = 1, None

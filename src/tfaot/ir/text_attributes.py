@@ -186,14 +186,17 @@ def _padding(raw: RawInstruction, text: str) -> None:
 @_reads("window")
 def _window(raw: RawInstruction, text: str) -> None:
     columns: dict[str, list[int]] = {}
+    dims: dict[str, list[Dim]] = {}
     for name, values in _FIELD.findall(text[1:-1]):
-        try:
-            columns[name] = [int(v) for v in values.replace("_", "x").split("x")]
-        except ValueError:
-            raise raw.error(f"window {name}={values} is no list of integers") from None
-    sizes = columns.get("size", [])
+        numbers = [parse_dim(v) for v in values.replace("_", "x").split("x")]
+        dims[name] = [n for n in numbers if n is not None]
+        columns[name] = [n for n in numbers if isinstance(n, int)]
+        may_vary = name in ("size", "pad")
+        if len((dims if may_vary else columns)[name]) != len(numbers):
+            raise raw.error(f"window {name}={values} is no list of integers")
+    sizes = dims.get("size", [])
     rank = len(sizes)
-    pads = columns.get("pad", [0] * (2 * rank))
+    pads = dims.get("pad", [0] * (2 * rank))
     strides = columns.get("stride", [1] * rank)
     window_dilations = columns.get("rhs_dilate", [1] * rank)
     base_dilations = columns.get("lhs_dilate", [1] * rank)

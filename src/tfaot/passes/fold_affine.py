@@ -20,7 +20,7 @@ import numpy as np
 
 from tfaot.ir.attributes import Constant, Convolution
 from tfaot.ir.module import Computation, Instruction, Module, Rewriter, users
-from tfaot.ir.shapes import Shape
+from tfaot.ir.shapes import Shape, fixed
 from tfaot.passes import affine, build
 from tfaot.passes.affine import Coefficient, Step
 from tfaot.passes.canonicalise.dot import is_canonical_dot
@@ -136,7 +136,8 @@ class _Convolution:
         """Whether a shift of the input is a shift of the result: no zeros are padded in."""
         window = self.node.attr(Convolution).window
         return all(
-            w.padding_low <= 0 and w.padding_high <= 0 and w.base_dilation == 1 for w in window
+            fixed(w.padding_low) <= 0 and fixed(w.padding_high) <= 0 and w.base_dilation == 1
+            for w in window
         )
 
     def apply(self, multiplier: Coefficient, weights: Coefficient) -> Coefficient:

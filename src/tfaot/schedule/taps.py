@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from tfaot.ir.attributes import WindowDimension
+from tfaot.ir.shapes import fixed
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def phases(size: int, outputs: int, window: WindowDimension) -> list[Axis]:
     period = base // math.gcd(window.stride, base)
     found = []
     for phase in range(min(period, outputs)):
-        origin = phase * window.stride - window.padding_low
-        hits = [k for k in range(window.size) if (origin + k * dilation) % base == 0]
+        origin = phase * window.stride - fixed(window.padding_low)
+        hits = [k for k in range(fixed(window.size)) if (origin + k * dilation) % base == 0]
         first = hits[0] if hits else 0
         between = base // math.gcd(dilation, base)
         found.append(
@@ -87,7 +88,7 @@ def phases(size: int, outputs: int, window: WindowDimension) -> list[Axis]:
                 taps=len(hits),
                 first=(origin + first * dilation) // base,
                 spacing=dilation * between // base,
-                weight=window.size - 1 - first if window.reversal else first,
+                weight=fixed(window.size) - 1 - first if window.reversal else first,
                 weight_step=-between if window.reversal else between,
             )
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tfaot.ir.attributes import Attributes, DynamicSlice, Gather, Pad, Slice
+from tfaot.ir.attributes import Attributes, DynamicSlice, Gather, Pad, ReduceWindow, Slice
 from tfaot.ir.shapes import AnyShape, BatchDim, Dim, Shape
 
 # Fields that may depend on the batch size; every other attribute is structure.
@@ -20,6 +20,8 @@ SIZE_FIELDS: dict[type, tuple[str, ...]] = {
 
 def map_sizes(attrs: Attributes, change: Callable[[Dim], Dim]) -> Attributes:
     """`attrs` with `change` applied to every size among its fields."""
+    if isinstance(attrs, ReduceWindow):
+        return replace(attrs, window=tuple(w.map_sizes(change) for w in attrs.window))
     names = SIZE_FIELDS.get(type(attrs), ())
     if attrs is None or not names:
         return attrs

@@ -23,12 +23,14 @@ from tfaot.ir.attributes import (
     Constant,
     GetDimensionSize,
     GetTupleElement,
+    ReduceWindow,
+    WindowDimension,
 )
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Computation, Instruction, Module, make_computation, unique_names
 from tfaot.ir.opcodes import OPCODES
 from tfaot.ir.raw import where
-from tfaot.ir.shapes import AnyShape, BatchDim, Dim, Shape, TupleShape, affine
+from tfaot.ir.shapes import AnyShape, BatchDim, Dim, Shape, TupleShape, affine, dim_at
 from tfaot.ir.verifier import verify
 from tfaot.symbolic.constants import Emitter, emit_constant, same_bits
 from tfaot.symbolic.dims import SIZE_FIELDS, is_symbolic
@@ -212,6 +214,8 @@ class _Merger:
                 changed[field.name] = tuple(
                     self._dim(nodes, column) for column in zip(*values, strict=True)
                 )
+            elif isinstance(first, ReduceWindow) and field.name == "window":
+                changed[field.name] = self._window(nodes)
             elif isinstance(value, Computation):
                 changed[field.name] = self.computation(values)
             elif isinstance(value, tuple) and value and isinstance(value[0], Computation):
@@ -224,6 +228,23 @@ class _Merger:
                 _fail(nodes, f"differs in {field.name} at another batch size")
         merged: Attributes = replace(first, **changed)
         return merged
+
+    def _window(self, nodes: _Group) -> tuple[WindowDimension, ...]:
+        """The window of a `reduce-window`, whose sizes and paddings may depend on the batch."""
+        windows = [n.attr(ReduceWindow).window for n in nodes]
+        merged = []
+        for column in zip(*windows, strict=True):
+            window = replace(
+                column[0],
+                size=self._dim(nodes, tuple(w.size for w in column)),
+                padding_low=self._dim(nodes, tuple(w.padding_low for w in column)),
+                padding_high=self._dim(nodes, tuple(w.padding_high for w in column)),
+            )
+            for batch, other in zip(self._batches, column, strict=True):
+                if window.map_sizes(lambda d, batch=batch: dim_at(d, batch)) != other:
+                    _fail(nodes, "differs in window at another batch size")
+            merged.append(window)
+        return tuple(merged)
 
     def _constant(self, nodes: _Group, shape: AnyShape, scope: _Scope) -> Instruction:
         assert isinstance(shape, Shape)
@@ -266,7 +287,7 @@ def _structure(node: Instruction) -> tuple[str, ...]:
     attrs = node.attrs
     if attrs is None or isinstance(attrs, Constant):
         return ()
-    skipped = SIZE_FIELDS.get(type(attrs), ())
+    skipped = ("window",) if isinstance(attrs, ReduceWindow) else SIZE_FIELDS.get(type(attrs), ())
     values = [getattr(attrs, f.name) for f in fields(attrs) if f.name not in skipped]
     return tuple(
         repr(v)

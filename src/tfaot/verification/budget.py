@@ -18,6 +18,7 @@ from tfaot.interpreter.context import Context, Value
 from tfaot.interpreter.evaluate import evaluate
 from tfaot.ir.attributes import Convolution, Dot, ReduceWindow
 from tfaot.ir.module import Instruction, Module
+from tfaot.ir.shapes import fixed
 
 Array = NDArray[Any]
 
@@ -80,20 +81,25 @@ def _work(node: Instruction, operands: Sequence[Value], result: Value) -> float:
             attrs = node.attr(Convolution)
             kernel = operands[1]
             assert isinstance(kernel, np.ndarray)
-            taps = math.prod(w.size for w in attrs.window)
+            taps = math.prod(fixed(w.size) for w in attrs.window)
             inputs = int(kernel.shape[attrs.kernel_input_feature])
             outputs = max(int(kernel.shape[attrs.kernel_output_feature]), 1)
             gathered = size // outputs * inputs * attrs.feature_group_count
             per_tap = size * (3 * _ELEMENT + inputs * _MULTIPLY_ADD) + gathered * _GATHERED
             return taps * per_tap
         case "reduce-window":
-            return size * math.prod(w.size for w in node.attr(ReduceWindow).window) * _ELEMENT
+            return size * _taps(node.attr(ReduceWindow)) * _ELEMENT
         case opcode if opcode in _ONE_BY_ONE:
             return (size + _elements(operands)) * _SCATTERED
         case opcode if opcode in _FUNCTIONS:
             return size * _FUNCTION
         case _:
             return (size + _elements(operands)) * _ELEMENT
+
+
+def _taps(attrs: ReduceWindow) -> int:
+    """Elements of a window; a window that spans the batch is a prefix, each a step from another."""
+    return math.prod(w.size for w in attrs.window if isinstance(w.size, int))
 
 
 def _elements(value: Value | Sequence[Value]) -> int:

@@ -19,6 +19,7 @@ from tfaot.codegen.loops import Loop
 from tfaot.codegen.vector import register_element
 from tfaot.ir.attributes import Convolution
 from tfaot.ir.module import Instruction
+from tfaot.ir.shapes import fixed
 
 
 def emit_plain(context: KernelContext, node: Instruction) -> None:
@@ -66,7 +67,7 @@ class _Plain:
         context = self.context
         attrs = self.node.attr(Convolution)
         if len(taps) < len(attrs.window):
-            size = attrs.window[len(taps)].size
+            size = fixed(attrs.window[len(taps)].size)
             with Loop(context.builder, 0, size, 1, [carried], "tap") as loop:
                 inner = self._taps(indices, mask, [*taps, loop.index], loop.carried[0])
                 loop.update([inner])

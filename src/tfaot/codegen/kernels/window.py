@@ -23,12 +23,13 @@ from tfaot.codegen.expression import LANES, Expression, Leaf, unsupported
 from tfaot.codegen.index import Affine, Index, Lanes, Number, as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.window_index import window_place
-from tfaot.codegen.loops import Loop
+from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.vector import I64, lane_count
 from tfaot.ir.attributes import ReduceWindow, SelectAndScatter, WindowDimension
 from tfaot.ir.dtypes import DType
+from tfaot.ir.inference.registry import at_least
 from tfaot.ir.module import Instruction
-from tfaot.ir.shapes import Dim
+from tfaot.ir.shapes import Dim, fixed
 from tfaot.schedule.rows import monoid_of
 
 _PLAIN = WindowDimension(1)
@@ -105,10 +106,11 @@ class _ReduceWindow:
     ) -> list[ir.Value]:
         if self.operands[0].array.size == 0:
             return start
-        if math.prod(w.size for w in self.window) <= _MOST_UNROLLED:
+        counts = [w.size for w in self.window if isinstance(w.size, int)]
+        if len(counts) == len(self.window) and math.prod(counts) <= _MOST_UNROLLED:
             e = self.context.expression(mask)
             values = start
-            for taps in combinations(*(range(w.size) for w in self.window)):
+            for taps in combinations(*map(range, counts)):
                 values = self._step(e, indices, taps, values)
             return values
         return self._loops(indices, mask, [], start)
@@ -125,7 +127,8 @@ class _ReduceWindow:
         size = self.window[len(taps)].size
         if size == 1:
             return self._loops(indices, mask, [*taps, 0], carried)
-        with Loop(self.context.builder, 0, size, 1, carried, "tap") as loop:
+        taken = self.context.size(size)
+        with Loop(self.context.builder, 0, taken, 1, carried, "tap") as loop:
             inner = self._loops(indices, mask, [*taps, loop.index], list(loop.carried))
             loop.update(inner)
         return list(loop.results)
@@ -190,18 +193,37 @@ class _ReduceWindow:
             return None
         (d,) = wide
         window, size, count = self.window[d], self.sizes[d], self.dims[d]
-        if not isinstance(size, int) or not isinstance(count, int) or size == 0 or count == 0:
-            return None
         if (window.stride, window.window_dilation, window.base_dilation) != (1, 1, 1):
             return None
-        if min(size, window.size, count) < _SHORTEST_SCAN:
+        if any(isinstance(n, int) and n < _SHORTEST_SCAN for n in (size, window.size, count)):
             return None
         ahead = window.size - 1 - window.padding_low
-        if window.padding_low >= count - 1:
-            return _Scan(d, ahead, is_suffix=False)
-        if ahead >= size - 1 and self.monoid is not None:
-            return _Scan(d, -window.padding_low, is_suffix=True)
-        return None
+        if at_least(window.padding_low, count - 1):
+            scan = _Scan(d, ahead, is_suffix=False) if isinstance(ahead, int) else None
+        elif at_least(ahead, size - 1) and self.monoid is not None:
+            low = window.padding_low
+            scan = _Scan(d, -low, is_suffix=True) if isinstance(low, int) else None
+        else:
+            scan = None
+        return scan if scan is not None and self._early(scan) is not None else None
+
+    def _early(self, scan: _Scan) -> tuple[Dim, int] | None:
+        """First place and number of the elements that the steps don't add one by one.
+
+        They are those that the window of the scan's first position has beyond one. None where
+        their number depends on the batch size.
+        """
+        size, count = self.sizes[scan.dimension], self.dims[scan.dimension]
+        if isinstance(size, int) and isinstance(count, int):
+            first = max(count + scan.ahead, 0) if scan.is_suffix else 0
+            return first, max((size if scan.is_suffix else min(scan.ahead, size)) - first, 0)
+        if not scan.is_suffix:
+            return (0, 0) if scan.ahead <= 0 else None
+        end = count + scan.ahead
+        missing = size - end
+        if not at_least(end, 0) or not isinstance(missing, int):
+            return None
+        return end, max(missing, 0)
 
     def emit_scan(self, scan: _Scan) -> None:
         """Positions one after the other along one dimension, 16 at a time along the innermost."""
@@ -219,34 +241,52 @@ class _ReduceWindow:
 
     def _line(self, scan: _Scan, others: tuple[Index, ...], mask: ir.Value | None) -> None:
         context, builder, d = self.context, self.context.builder, scan.dimension
-        size, count = self.sizes[d], self.dims[d]
-        assert isinstance(size, int)
-        assert isinstance(count, int)
-        carried = self._start(context.expression(mask), others)
+        start = self._start(context.expression(mask), others)
+        if isinstance(self.sizes[d], int):
+            self._steps(scan, others, mask, start)
+            return
+        some = builder.icmp_signed(">", as_value(context.size(self.sizes[d])), as_value(0))
+        with builder.if_else(some) as (filled, empty):
+            with filled:
+                self._steps(scan, others, mask, start)
+            with empty, for_range(builder, 0, context.size(self.dims[d]), 1, "start") as position:
+                where = (*others[:d], Affine(position), *others[d:])
+                self._store(where, mask, start)
+
+    def _steps(
+        self,
+        scan: _Scan,
+        others: tuple[Index, ...],
+        mask: ir.Value | None,
+        carried: list[ir.Value],
+    ) -> None:
+        context, builder, d = self.context, self.context.builder, scan.dimension
+        size, count = context.size(self.sizes[d]), context.size(self.dims[d])
 
         def at(position: ir.Value | int) -> tuple[Index, ...]:
             return (*others[:d], Affine(position), *others[d:])
 
-        # Elements that the first position has beyond what the steps add one by one.
-        if scan.is_suffix:
-            early = range(max(count + scan.ahead, 0), size)
-        else:
-            early = range(min(max(scan.ahead, 0), size))
-        if early:
-            with Loop(builder, 0, len(early), 1, carried, "early") as loop:
-                place = builder.add(as_value(early.start), loop.index)
+        early = self._early(scan)
+        assert early is not None, scan
+        first, extra = early
+        if extra:
+            start = as_value(context.size(first))
+            with Loop(builder, 0, extra, 1, carried, "early") as loop:
+                place = builder.add(start, loop.index)
                 if scan.is_suffix:
-                    place = builder.sub(as_value(early.stop - 1), loop.index)
+                    last = builder.add(start, as_value(extra - 1))
+                    place = builder.sub(last, loop.index)
                 e = context.expression(mask)
                 loop.update(self._combine(e, at(place), None, list(loop.carried)))
             carried = list(loop.results)
         with Loop(builder, 0, count, 1, carried, "scan") as loop:
             position: ir.Value = loop.index
             if scan.is_suffix:
-                position = builder.sub(as_value(count - 1), position)
+                last = builder.sub(as_value(count), as_value(1))
+                position = builder.sub(last, position)
             place = builder.add(position, as_value(scan.ahead))
             valid: ir.Value | None = None
-            if scan.ahead < 0 or count + scan.ahead > size:
+            if scan.ahead < 0 or not at_least(self.sizes[d], self.dims[d] + scan.ahead):
                 valid = builder.icmp_unsigned("<", place, as_value(size))
                 place = builder.select(valid, place, as_value(0))
             e = context.expression(mask)
@@ -346,7 +386,7 @@ class _SelectAndScatter:
         context = self.context
         window = self.attrs.window
         if len(taps) < len(window):
-            size = window[len(taps)].size
+            size = fixed(window[len(taps)].size)
             if size == 1:
                 return self._select(indices, mask, [*taps, 0], carried)
             with Loop(context.builder, 0, size, 1, carried, "tap") as loop:

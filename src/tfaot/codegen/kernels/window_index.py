@@ -27,7 +27,8 @@ class WindowPlace:
 
 def never_pads(window: WindowDimension, size: Dim) -> bool:
     """Whether every element of every window position lies on an element of the array."""
-    return window.base_dilation == 1 and window.padding_low <= 0 and window.padding_high <= 0
+    padding = (window.padding_low, window.padding_high)
+    return window.base_dilation == 1 and all(isinstance(p, int) and p <= 0 for p in padding)
 
 
 def window_place(
@@ -37,7 +38,7 @@ def window_place(
     v = e.vector
     origin = e.index.scale(position, window.stride)
     reach: Number = e.index.mul(tap, window.window_dilation)
-    place = e.index.shift(origin, e.index.add(reach, -window.padding_low))
+    place = e.index.shift(origin, e.index.add(reach, e.index.size(-window.padding_low)))
     if never_pads(window, size):
         return WindowPlace(place, None)
     place, exact = e.index.floor_divide(place, window.base_dilation)

@@ -40,6 +40,8 @@ def _convolution(query: Query) -> AnyShape:
         if not isinstance(batch, int) or batch % batches:
             query.fail(f"batch {batch} must be a multiple of batch_group_count {batches}")
         batch //= batches
+    static = all(w.is_static for w in a.window)
+    query.require(static, "the window must not depend on the batch size")
     dims: list[Dim] = [0] * rank
     dims[a.output_batch], dims[a.output_feature] = batch, outputs
     for window, ours, theirs, axis in zip(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from tfaot.ir.attributes import ReduceWindow, SelectAndScatter, WindowDimension
 from tfaot.ir.dtypes import DType
 from tfaot.ir.inference.reduce import check_reducer, split_reduction
-from tfaot.ir.inference.registry import Query, one_or_tuple, rule
+from tfaot.ir.inference.registry import Query, at_least, one_or_tuple, rule
 from tfaot.ir.shapes import AnyShape, BatchDim, Dim, Shape
 
 
 def windowed_size(query: Query, size: Dim, window: WindowDimension) -> Dim:
     """The number of window positions along a dimension, after dilation and padding."""
     dilations_ok = window.window_dilation >= 1 and window.base_dilation >= 1
-    query.require(window.size >= 1, "window sizes must be positive")
+    query.require(at_least(window.size, 1), "window sizes must be positive")
     query.require(window.stride >= 1 and dilations_ok, "strides and dilations must be positive")
     extent = (window.size - 1) * window.window_dilation + 1
     spread = size if size == 0 else (size - 1) * window.base_dilation + 1
@@ -46,6 +46,8 @@ def _select_and_scatter(query: Query) -> AnyShape:
     operand, source, initial = query.arrays
     attrs = query.attr(SelectAndScatter)
     query.require(len(attrs.window) == operand.rank, "the window must name every dimension")
+    static = all(w.is_static for w in attrs.window)
+    query.require(static, "the window must not depend on the batch size")
     scalar = Shape(operand.dtype)
     query.require(initial == scalar, "the initial value must be a scalar of the operand's type")
     selected = query.signature("select", attrs.select, (scalar, scalar))
