@@ -163,6 +163,44 @@ def test_loops_whose_state_is_what_a_branch_or_another_loop_returns(batch):
         np.testing.assert_array_equal(ours, expected)
 
 
+BRANCH_OF_BRANCH = """
+HloModule chain
+once { s = (f32[B,4], f32[B,4]) parameter(0)
+ a = f32[B,4] get-tuple-element(s), index=0
+ b = f32[B,4] get-tuple-element(s), index=1
+ c = f32[B,4] add(a,b)
+ ROOT r = (f32[B,4], f32[B,4]) tuple(c,a) }
+other { s = (f32[B,4], f32[B,4]) parameter(0)
+ a = f32[B,4] get-tuple-element(s), index=0
+ b = f32[B,4] get-tuple-element(s), index=1
+ ROOT r = (f32[B,4], f32[B,4]) tuple(b,b) }
+ENTRY e {
+ x = f32[B,4] parameter(0)
+ p = pred[] parameter(1)
+ n = f32[B,4] negate(x)
+ t = (f32[B,4], f32[B,4]) tuple(x,n)
+ first = (f32[B,4], f32[B,4]) conditional(p,t,t), true_computation=once, false_computation=other
+ second = (f32[B,4], f32[B,4]) conditional(p,first,first),
+  true_computation=once, false_computation=other
+ f1 = f32[B,4] get-tuple-element(first), index=1
+ s0 = f32[B,4] get-tuple-element(second), index=0
+ s1 = f32[B,4] get-tuple-element(second), index=1
+ a = f32[B,4] multiply(s0,f1)
+ ROOT r = (f32[B,4], f32[B,4]) tuple(a,s1)
+}
+"""
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_branches_that_take_what_another_returns_as_a_whole(chosen):
+    module = parse_module(BRANCH_OF_BRANCH)
+    inputs = [_x(5, 4), np.array(chosen)]
+    for ours, expected in zip(
+        compile_module(module)(inputs, 5), evaluate(module, inputs), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
 READ_AFTER_UPDATE = """
 HloModule hazard
 add { a = f32[] parameter(0)

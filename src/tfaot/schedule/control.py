@@ -92,18 +92,33 @@ def _is_element(value: Instruction, computation: Computation, number: int) -> bo
 
 
 def _lift_invariants(computation: Computation) -> Computation:
-    """Take unchanging elements out of loops, and give changing ones a first value to copy."""
+    """Take unchanging elements out of loops, and give changing ones a first value to copy.
+
+    Each element of a tuple is one instruction afterwards: it has one place in memory.
+    """
+    known: dict[tuple[int, int], Instruction] = {}
+
+    def element(made: Instruction) -> Instruction:
+        (whole,), number = made.operands, made.attr(GetTupleElement).index
+        if whole.opcode == "while" and number not in carried_elements(whole):
+            return tuple_elements(whole.operands[0])[number]
+        if whole.opcode not in CONTROL:
+            return made
+        return known.setdefault((id(whole), number), made)
 
     def change(old: Instruction, operands: tuple[Instruction, ...]) -> Instruction | None:
         if old.opcode in CONTROL:
-            given = replace(old, operands=tuple(_explicit_tuple(o) for o in operands))
+            given = replace(old, operands=tuple(explicit(o) for o in operands))
             return _simplified_loop(given) if old.opcode == "while" else given
-        if old.opcode != "get-tuple-element" or operands[0].opcode != "while":
-            return None
-        number = old.attr(GetTupleElement).index
-        if number in carried_elements(operands[0]):
-            return None
-        return tuple_elements(operands[0].operands[0])[number]
+        if old.opcode == "get-tuple-element":
+            return element(replace(old, operands=operands))
+        return None
+
+    def explicit(value: Instruction) -> Instruction:
+        listed = _explicit_tuple(value)
+        if listed is value:
+            return value
+        return replace(listed, operands=tuple(element(e) for e in listed.operands))
 
     if not any(i.opcode in CONTROL for i in computation.instructions):
         return computation
