@@ -54,9 +54,12 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     """
     if not loaded.signature.has_batch:
         progress("lower", "")
-        return Lowered((loaded.module(None),), (None,))
+        module = loaded.module(None)
+        _check_outputs(loaded, module)
+        return Lowered((module,), (None,))
     lowered = None if loaded.signature.irregular else _symbolic(loaded, progress)
     if isinstance(lowered, Lowered):
+        _check_outputs(loaded, lowered.modules[0])
         return lowered
     reason = lowered or _irregularity(loaded, bool(batch_sizes), progress)
     if not batch_sizes:
@@ -68,6 +71,7 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     for batch in batch_sizes:
         progress("lower", f"batch {batch}")
         static.append(loaded.module(batch))
+        _check_outputs(loaded, static[-1])
     regular = _settle_outputs(loaded, static, batch_sizes)
     return Lowered(tuple(static), tuple(batch_sizes), reason, composable=regular)
 
@@ -103,6 +107,15 @@ def _irregularity(loaded: LoadedModel, known: bool, progress: Progress) -> str:
     except ModelError:
         return reason
     return found if isinstance(found, str) else reason
+
+
+def _check_outputs(loaded: LoadedModel, module: Module) -> None:
+    """Refuse a lowering with more sizes that depend on the data than the signature tells of."""
+    if len(module.outputs) != len(loaded.signature.outputs):
+        raise UnsupportedError(
+            "the size of an output depends on the data for XLA, while TensorFlow gives it a fixed "
+            "shape: leave that shape open (no set_shape, no ensure_shape)"
+        )
 
 
 def _settle_outputs(loaded: LoadedModel, modules: Sequence[Module], batches: Sequence[int]) -> bool:

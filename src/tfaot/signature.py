@@ -56,11 +56,14 @@ class TensorSpec:
         dtype: the element type.
         dims: the dimensions; `BatchDim(1)` is the batch axis, any `a*B + c` may occur in outputs,
             and `ListedDim` in those of models for static batch sizes.
+        varying: the axes of an output whose size depends on the data. `dims` has its bound, the
+            elements beyond the size are 0, and the next output is the size (`with_sizes`).
     """
 
     name: str
     dtype: DType
     dims: tuple[SpecDim, ...]
+    varying: tuple[int, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -87,6 +90,25 @@ class TensorSpec:
             return True
         first = self.dims[0]
         return self.batch_axes == (0,) and isinstance(first, BatchDim) and first.offset == 0
+
+
+def with_sizes(outputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The outputs, each whose size depends on the data followed by `NAME_size`.
+
+    That is an s32 scalar where one axis varies, else an array with the size of each such axis.
+    """
+    names = {spec.name for spec in outputs}
+    result: list[TensorSpec] = []
+    for spec in outputs:
+        result.append(spec)
+        if spec.varying:
+            name = f"{spec.name.removesuffix(':0')}_size"
+            while name in names:
+                name += "_"
+            names.add(name)
+            count = len(spec.varying)
+            result.append(TensorSpec(name, DType.S32, () if count == 1 else (count,)))
+    return tuple(result)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,9 @@ def describe(manifest: Manifest) -> str:
 
 def _tensor(tensor: Tensor) -> str:
     alias = f" as {tensor.c_name}" if tensor.c_name != tensor.name else ""
-    return f"{tensor.name} {tensor.dtype}[{', '.join(map(_dim, tensor.dims))}]{alias}"
+    varying = tensor.varying.axes if tensor.varying is not None else ()
+    dims = ("<=" * (axis in varying) + _dim(dim) for axis, dim in enumerate(tensor.dims))
+    return f"{tensor.name} {tensor.dtype}[{', '.join(dims)}]{alias}"
 
 
 def _dim(dim: Dim) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tfaot.errors import ModelError, UnsupportedError, UsageError
+from tfaot.errors import ModelError, UsageError
 from tfaot.frontend import graph as graphs
 from tfaot.frontend import keras_models, saved_models
 from tfaot.frontend import tensorflow as backend
@@ -38,12 +38,13 @@ from tfaot.frontend.interface import (
     element_type,
     input_specs,
 )
+from tfaot.frontend.leftovers import restricted, without_leftovers
 from tfaot.frontend.messages import translated
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
 from tfaot.frontend.weights import hollow
 from tfaot.ir.shapes import Dim
-from tfaot.signature import Signature, TensorSpec
+from tfaot.signature import Signature, TensorSpec, with_sizes
 
 _WITNESSES = (1, 10_007)
 """Batch sizes far from the probed ones, at which output sizes that TensorFlow infers must fit."""
@@ -69,6 +70,7 @@ class Model:
         self._functions: dict[int | None, Any] = {}
         self._lowered: dict[int | None, bytes] = {}
         self._expanded: bool | None = None
+        self._varying: list[tuple[int, ...]] = [()] * len(self._graph.outputs)
         digest, notes = loaded.digest, loaded.notes
         del loaded
         backend.release_memory()
@@ -169,9 +171,11 @@ class Model:
         return Signature(self._inputs, self._output_specs(dims))
 
     def _output_specs(self, dims: Sequence[tuple[Dim, ...]]) -> tuple[TensorSpec, ...]:
-        return tuple(
-            TensorSpec(o.name, element_type(o.dtype, f"the output '{o.name}'"), d)
-            for o, d in zip(self._graph.outputs, dims, strict=True)
+        return with_sizes(
+            [
+                TensorSpec(o.name, element_type(o.dtype, f"the output '{o.name}'"), d, varying)
+                for o, d, varying in zip(self._graph.outputs, dims, self._varying, strict=True)
+            ]
         )
 
     def _check_sizes(self, light: FrozenGraph, dims: Sequence[tuple[Dim, ...]], batch: int) -> None:
@@ -187,7 +191,10 @@ class Model:
                 check_sizes(expected, known, batch, f"the output '{output.name}'")
 
     def _output_sizes(self, light: FrozenGraph, batch: int | None) -> list[tuple[int, ...]]:
-        """The output shapes at one batch size, from TensorFlow or, where it can't tell, XLA."""
+        """The output shapes at one batch size, from TensorFlow or, where it can't tell, XLA.
+
+        XLA also tells which sizes depend on the data: those are bounds.
+        """
         inferred = backend.output_shapes(backend.make_function(light, self._shapes(batch)))
         known = [tuple(d for d in s if d is not None) for s in inferred if s is not None]
         if len(known) == len(inferred) and all(
@@ -197,12 +204,7 @@ class Model:
         serialized = backend.lower(self._function(batch), self._graph, self._shapes(batch))
         self._lowered[batch] = serialized
         shapes = backend.hlo_result_shapes(serialized)
-        for output, (_, varies) in zip(self._graph.outputs, shapes, strict=True):
-            if varies:
-                raise UnsupportedError(
-                    f"the size of the output '{output.name}' depends on the input values, "
-                    "which can't be compiled"
-                )
+        self._varying = [varying for _, varying in shapes]
         return [dims for dims, _ in shapes]
 
 
@@ -266,7 +268,7 @@ def _load_exported(path: Path) -> FrozenGraph:
 
 def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue, ...]]:
     """A frozen graph, with placeholders fixed and its inputs and outputs as told or found."""
-    graph_def = backend.load_graph_def(source.path)
+    graph_def = without_leftovers(backend.load_graph_def(source.path))
     values: Mapping[str, object] = {
         **dict.fromkeys(graphs.learning_phases(graph_def), False),
         **source.set_values,
@@ -278,8 +280,12 @@ def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue,
     outputs = names or graphs.find_outputs(graph_def)
     inputs = graphs.checked_nodes(graph_def, source.inputs, "input")
     inputs = inputs or graphs.find_placeholders(graph_def, outputs)
-    found_inputs, found_outputs = backend.graph_interface(graph_def, inputs, outputs)
     needed = graphs.dependencies(graph_def, outputs, cut=inputs)
+    graphs.check_frozen(graph_def, needed)
+    graph_def = restricted(
+        graph_def, (*outputs, *inputs), control=graphs.has_control_flow_v1(graph_def)
+    )
+    found_inputs, found_outputs = backend.graph_interface(graph_def, inputs, outputs)
     graph = FrozenGraph(graph_def, found_inputs, found_outputs)
     return graph, tuple(value for value in settled if value.name in needed)
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tfaot import errors
 from tfaot.errors import InputError, ModelError, TfaotError, UsageError
+from tfaot.frontend.bounded import padded_results
 from tfaot.frontend.environment import worker_environment
 from tfaot.frontend.exported import export
 from tfaot.frontend.messages import last_words
@@ -247,20 +248,22 @@ class LoadedModel:
     def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The outputs of plain TensorFlow (no XLA, one thread) for arrays in signature order.
 
+        Those whose size depends on the data are filled with zeros, and followed by their size.
+
         Raises:
             InputError: an array's type or shape is not the signature's.
         """
-        arrays = self._checked(inputs)
-        result: list[NDArray[Any]] = self._session.call(
+        arrays, batch = self._checked(inputs)
+        results: list[NDArray[Any]] = self._session.call(
             "evaluate", model=self._number, inputs=arrays
         )
-        return result
+        return padded_results(results, self.signature.outputs, batch)
 
     def time(
         self, inputs: Sequence[NDArray[Any]], repetitions: int = 100, warmup: int = 10
     ) -> list[float]:
         """Seconds of each call of the frozen function in TensorFlow, on one thread."""
-        arrays = self._checked(inputs)
+        arrays, _ = self._checked(inputs)
         result: list[float] = self._session.call(
             "time", model=self._number, inputs=arrays, repetitions=repetitions, warmup=warmup
         )
@@ -276,16 +279,18 @@ class LoadedModel:
         if self._twin is not None:
             self._twin.close()
 
-    def _checked(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    def _checked(self, inputs: Sequence[NDArray[Any]]) -> tuple[list[NDArray[Any]], int]:
+        """The arrays, contiguous, and their batch size (0 without a batch axis)."""
         specs = self.signature.inputs
         if len(inputs) != len(specs):
             names = ", ".join(spec.name for spec in specs) or "none"
             raise InputError(f"{len(inputs)} arrays given for {len(specs)} inputs ({names})")
         batches: dict[int, str] = {}
-        return [
+        arrays = [
             _checked_array(np.asarray(array), spec, batches)
             for array, spec in zip(inputs, specs, strict=True)
         ]
+        return arrays, next(iter(batches), 0)
 
 
 @contextlib.contextmanager

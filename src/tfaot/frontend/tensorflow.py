@@ -90,12 +90,6 @@ def load_graph_def(path: Path) -> Any:
             text_format.Parse(data.decode("utf-8"), graph_def)
     if not graph_def.node or not all(node.name and node.op for node in graph_def.node):
         raise ModelError(f"{what}: export it again")
-    variables = [n for n in graph_def.node if n.op in {"VariableV2", "Variable", "VarHandleOp"}]
-    if variables:
-        raise ModelError(
-            f"the graph '{path}' is not frozen (variable '{variables[0].name}'): "
-            "freeze it, or save the model as SavedModel"
-        )
     return graph_def
 
 
@@ -393,12 +387,15 @@ def _compiler_ir(
         raise _lowering_error(graph, error) from error
 
 
-def hlo_result_shapes(serialized: bytes) -> list[tuple[tuple[int, ...], bool]]:
-    """Per result of a serialized HLO module: its dimensions, and whether one varies at run time."""
+def hlo_result_shapes(serialized: bytes) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Per result of a serialized HLO module: its dimensions, and those that vary at run time."""
     module = tf_module("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
     result = module.host_program_shape.result
     shapes = result.tuple_shapes if result.element_type == _TUPLE else [result]
-    return [(tuple(s.dimensions), any(s.is_dynamic_dimension)) for s in shapes]
+    return [
+        (tuple(s.dimensions), tuple(n for n, flag in enumerate(s.is_dynamic_dimension) if flag))
+        for s in shapes
+    ]
 
 
 _TUPLE = 13  # PrimitiveType.TUPLE of xla_data.proto

@@ -7,6 +7,7 @@ other file: the ABI types are part of it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -71,6 +72,17 @@ class _TensorText:
     @property
     def dims_text(self) -> str:
         return "".join(f"[{_dim_text(d)}]" for d in self.tensor.dims) or "[1]"
+
+    def note(self, by_name: Mapping[str, _TensorText]) -> str:
+        """What a caller must know besides type and shape, empty where nothing."""
+        varying = self.tensor.varying
+        if varying is None:
+            return ""
+        size = by_name[varying.size].c_name
+        axes = varying.axes
+        counts = [f"*{size}"] if len(axes) == 1 else [f"{size}[{n}]" for n in range(len(axes))]
+        there = " and ".join(f"{c} along axis {a}" for c, a in zip(counts, axes, strict=True))
+        return f"; the first {there} are there, the rest is 0"
 
     @property
     def size(self) -> str:
@@ -147,6 +159,7 @@ def header_text(manifest: Manifest) -> str:
     inputs = [_TensorText(t) for t in manifest.inputs]
     outputs = [_TensorText(t) for t in manifest.outputs]
     tensors = [*inputs, *outputs]
+    by_name = {t.tensor.name: t for t in outputs}
     size = manifest.workspace.bytes
     target = f"{manifest.target.triple}, {manifest.target.cpu}"
     version = manifest.versions.get("tfaot", "")
@@ -173,6 +186,7 @@ def header_text(manifest: Manifest) -> str:
         description=_description(manifest),
         inputs=inputs,
         outputs=outputs,
+        notes={t.c_name: t.note(by_name) for t in outputs},
         tensors=tensors,
         batch_text=_batch_text(manifest),
         batch_enum=f"TFAOT_BATCH_{manifest.batch.kind.upper()}",

@@ -14,7 +14,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union
@@ -55,13 +55,34 @@ Dim = Union[int, AffineDim, ListedDim]
 
 
 @dataclass(frozen=True)
+class Varying:
+    """The axes of an output whose size depends on the data, and what tells the sizes.
+
+    `size` is the name of the output that follows: a scalar where one axis varies, else an array
+    with the size of each such axis.
+    """
+
+    axes: tuple[int, ...]
+    size: str
+
+
+@dataclass(frozen=True)
 class Tensor:
-    """One input or output: the user's name, a C identifier, HLO type name and dimensions."""
+    """One input or output.
+
+    Attributes:
+        name: the user's name.
+        c_name: a C identifier.
+        dtype: HLO type name.
+        dims: the dimensions.
+        varying: which of them are bounds, None where none is; elements beyond the true size are 0.
+    """
 
     name: str
     c_name: str
     dtype: str
     dims: tuple[Dim, ...]
+    varying: Varying | None = None
 
     @property
     def ctype(self) -> CType:
@@ -216,15 +237,17 @@ def tensors_of(signature: Signature) -> tuple[tuple[Tensor, ...], tuple[Tensor, 
     )
 
 
-def _tensors(specs: Iterable[TensorSpec], c_names: Iterable[str]) -> tuple[Tensor, ...]:
+def _tensors(specs: Sequence[TensorSpec], c_names: Iterable[str]) -> tuple[Tensor, ...]:
+    following = [spec.name for spec in specs[1:]]
     return tuple(
         Tensor(
             spec.name,
             c_name,
             spec.dtype.value,
             tuple(map(_dim, spec.dims)),
+            Varying(spec.varying, following[number]) if spec.varying else None,
         )
-        for spec, c_name in zip(specs, c_names, strict=True)
+        for number, (spec, c_name) in enumerate(zip(specs, c_names, strict=True))
     )
 
 
@@ -388,6 +411,20 @@ def _check(manifest: Manifest) -> None:
             demand(_C_NAME.match(tensor.c_name), f"{where}.c_name", "no C identifier")
             demand(tensor.dtype in CTYPES, f"{where}.dtype", f"unknown type '{tensor.dtype}'")
             _check_dims(tensor.dims, f"{where}.dims", manifest.batch, kind, demand)
+            if tensor.varying is not None:
+                demand(kind == "outputs", f"{where}.varying", "an input's size varies")
+                _check_varying(tensor.varying, f"{where}.varying", tensors[i : i + 2], demand)
+
+
+def _check_varying(varying: Varying, where: str, tensors: Sequence[Tensor], demand: Any) -> None:
+    """`tensors`: the output and the one that follows it."""
+    axes, count = varying.axes, len(varying.axes)
+    rising = axes == tuple(sorted(set(axes))) and bool(axes)
+    demand(rising and axes[0] >= 0 and axes[-1] < len(tensors[0].dims), where, "no axes of it")
+    follows = len(tensors) == 2 and tensors[1].name == varying.size
+    demand(follows, where, "its size does not follow")
+    fits = tensors[1].dtype == "s32" and tensors[1].dims == (() if count == 1 else (count,))
+    demand(fits, where, "its size is not one s32 per axis")
 
 
 def _check_dims(dims: tuple[Dim, ...], where: str, batch: Batch, kind: str, demand: Any) -> None:

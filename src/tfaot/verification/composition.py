@@ -55,8 +55,13 @@ def rows_stay_apart(loaded: LoadedModel) -> bool:
 
 
 def batch_leads(signature: Signature) -> bool:
-    """Whether the batch axis is the first of all inputs and outputs that have one."""
-    return all(spec.rows_lead for spec in (*signature.inputs, *signature.outputs))
+    """Whether the batch axis is the first of all inputs and outputs that have one.
+
+    Never where an output's size depends on the data: its rows aren't the batch's.
+    """
+    return all(
+        spec.rows_lead and not spec.varying for spec in (*signature.inputs, *signature.outputs)
+    )
 
 
 def _taken_rows(arrays: Sequence[NDArray[Any]], specs: Sequence[TensorSpec]) -> list[NDArray[Any]]:
