@@ -231,6 +231,18 @@ class _Loaded:
     notes: tuple[str, ...] = ()
 
 
+def frozen_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[TensorSpec, ...]]:
+    """The frozen graph that a model is compiled from, and its inputs with their batch axes.
+
+    Raises:
+        TfaotError: as loading the model for a compile does.
+    """
+    kind = model_kind(source.path)
+    _check_options(source, kind)
+    graph = _load(source, kind).graph
+    return graph, input_specs(graph.inputs, source.input_shapes)
+
+
 def _load(source: ModelSource, kind: ModelKind) -> _Loaded:
     match kind:
         case ModelKind.SAVED_MODEL:
