@@ -5,7 +5,7 @@ import pytest
 from compiled import compile_module
 from guard_pages import run_between_guard_pages
 
-from tfaot.codegen.kernels.fft import factors_of, padded_length
+from tfaot.codegen.kernels.fft_plan import factors_of, padded_length
 from tfaot.ir.dtypes import DType
 from tfaot.testing.build import ModuleBuilder
 from tfaot.testing.cases.case import B
