@@ -167,14 +167,14 @@ def _truth(nodes: dict[str, Any], tensor: str) -> bool | None:
             if values.dtype != _BOOL or values.tensor_shape.dim:
                 return None
             return bool(any(values.bool_val) or any(values.tensor_content))
-        case "Identity":
+        case "Identity" | "Squeeze":
             return _truth(nodes, operands[0])
         case "LogicalNot":
             value = _truth(nodes, operands[0])
             return None if value is None else not value
         case "LogicalAnd" | "LogicalOr":
             sides = [_truth(nodes, operand) for operand in operands]
-            absorbing = node.op == "LogicalOr"
+            absorbing = bool(node.op == "LogicalOr")
             if absorbing in sides:
                 return absorbing
             return None if None in sides else not absorbing

@@ -23,8 +23,9 @@ ASSIGNMENTS = frozenset(
     {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "Assign", "AssignAdd"}
     | {"AssignSub", "ResourceScatterUpdate", "ResourceScatterAdd", "ScatterUpdate", "ScatterAdd"}
 )
-_NO_OUTPUT = frozenset(
-    {"NoOp", "Const", "Assert", "Print", "PrintV2", "VariableV2", "Variable", "VarHandleOp"}
+_VARIABLES = frozenset({"VariableV2", "Variable", "VarHandleOp"})
+_NO_OUTPUT = _VARIABLES | frozenset(
+    {"NoOp", "Const", "Assert", "Print", "PrintV2"}
     | {"SaveV2", "RestoreV2", "SaveSlices", "MergeV2Checkpoints", "ShardedFilename"}
     | {"IsVariableInitialized", "VarIsInitializedOp", "ControlTrigger", "WriteFile"}
     | {"ScalarSummary", "HistogramSummary", "MergeSummary", "ImageSummary", "WriteSummary"}
@@ -109,7 +110,8 @@ def pruned(graph: FrozenGraph, *, keep_control: bool = False) -> FrozenGraph:
 
     Inputs' own nodes go away as well: whoever imports the graph maps them. Control edges only
     order side effects (assertions, prints, updates), which a compiled model has none of, so
-    they are dropped unless `keep_control`. Devices, colocation and shapes inferred earlier go too.
+    they are dropped unless `keep_control`, in functions too. Devices, colocation and shapes
+    inferred earlier go as well.
     """
     cut = [i.tensor for i in graph.inputs]
     wanted = dependencies(
@@ -135,6 +137,8 @@ def pruned(graph: FrozenGraph, *, keep_control: bool = False) -> FrozenGraph:
     for function in new.library.function:
         _drop(function.attr, _STALE_FUNCTION_ATTRIBUTES)
         function.arg_attr.clear()
+        if not keep_control:
+            _prune_function(function)
     return replace(graph, graph_def=new)
 
 
@@ -200,6 +204,16 @@ def check_inputs(graph: FrozenGraph) -> None:
         )
 
 
+def check_frozen(graph_def: Any, needed: Collection[str]) -> None:
+    """Refuse a graph whose outputs need a variable; ModelError names it."""
+    for node in graph_def.node:
+        if node.op in _VARIABLES and node.name in needed:
+            raise ModelError(
+                f"the graph is not frozen (variable '{node.name}'): "
+                "freeze it, or save the model as SavedModel"
+            )
+
+
 def find_placeholders(graph_def: Any, outputs: Sequence[str]) -> tuple[str, ...]:
     """The placeholders that `outputs` depend on, in the graph's order.
 
@@ -242,6 +256,9 @@ def find_outputs(graph_def: Any) -> tuple[str, ...]:
         )
     # What a loop leaves behind besides its results, such as its counter, is no output.
     candidates = [n for n in feeds if not _leaves_loop(nodes[n])] or list(feeds)
+    # Others wait for a check, and take nothing from it.
+    checks = {node_of(i) for node in model for i in node.input if i.startswith("^")}
+    candidates = [n for n in candidates if n not in checks] or candidates
     judging = [n for n in candidates if _judges(nodes[n])]
     if judging or len({feeds[n] for n in candidates}) > 1:
         raise ModelError(
@@ -334,6 +351,27 @@ def _drop(attributes: Any, names: Iterable[str]) -> None:
 
 def _keeps(edge: str, wanted: set[str], keep_control: bool) -> bool:
     return keep_control and node_of(edge) in wanted
+
+
+def _prune_function(function: Any) -> None:
+    """Leave only the nodes that a function's results need, without control edges."""
+    nodes = {node.name: node for node in function.node_def}
+    todo = [node_of(edge) for edge in function.ret.values()]
+    wanted: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name in nodes and name not in wanted:
+            wanted.add(name)
+            todo.extend(node_of(i) for i in nodes[name].input if not i.startswith("^"))
+    kept = [node for node in function.node_def if node.name in wanted]
+    for node in kept:
+        edges = [i for i in node.input if not i.startswith("^")]
+        del node.input[:]
+        node.input.extend(edges)
+    del function.node_def[:]
+    function.node_def.extend(kept)
+    function.control_ret.clear()
+    del function.signature.control_output[:]
 
 
 def _called_functions(nodes: Iterable[Any]) -> set[str]:

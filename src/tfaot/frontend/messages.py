@@ -10,7 +10,7 @@ from tfaot.errors import TfaotError
 
 _LIMIT = 300
 _NOISE = re.compile(
-    r"^(\s*$|Traceback|\s+File |\s*\^|Detected at node|Stack trace|The op is created at"
+    r"^(\s*$|Traceback|\s+File |\s*\^|Detected at node|Node: |Stack trace|The op is created at"
     r"|dummy_file_name|Graph execution error|<stack traces|In call to|Exception encountered"
     r"|Arguments received|Call arguments"
     r"|\s+[•-] |\s*raise |Original stack trace|\d+ root error|\(\d+\) |config=)"
