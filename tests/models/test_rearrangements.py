@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tfaot.errors import InputError
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -230,3 +232,29 @@ def test_order_and_choice_over_the_batch(compiled, function, tf):
     assert artifact.manifest.batch.kind == "symbolic"
     for n in (1, 2, 19, 130):
         agree(artifact(normal(n, 3)), model(tf.constant(normal(n, 3))))
+
+
+def test_batch_axes_of_any_place_and_number(compiled, function, tf):
+    def body(x, y, adjacency, scale):
+        degree = tf.reduce_sum(adjacency, 1, keepdims=True) + 1.0
+        return {
+            "messages": tf.matmul(adjacency, x) / degree,
+            "mixed": tf.einsum("nf,tnf->tn", x, y) * scale,
+            "twice": tf.transpose(adjacency) + adjacency,
+        }
+
+    model = function(
+        body,
+        ([None, 4], "float32"),
+        ([3, None, 4], "float32"),
+        ([None, None], "float32"),
+        ([], "float32"),
+    )
+    shapes = {"y": (3, None, 4), "adjacency": (None, None)}
+    artifact = compiled(model, input_shapes=shapes)
+    assert artifact.manifest.batch.kind == "symbolic"
+    for n in (0, 1, 5, 40):
+        arrays = normal(n, 4), normal(3, n, 4), normal(n, n), normal()
+        agree(artifact(*arrays), model(*map(tf.constant, arrays)))
+    with pytest.raises(InputError, match="batch sizes 5 and 6"):
+        artifact(normal(5, 4), normal(3, 6, 4), normal(5, 5), normal())

@@ -114,7 +114,7 @@ def test_windows_over_the_batch_become_affine():
 
 def test_windows_of_other_padding_at_another_batch_size_are_refused():
     other = WINDOWS.replace("pad=B-1_0x0_0", "pad=B-2_1x0_0")
-    with pytest.raises(NotSymbolicError, match="reduce-window .* 30, 36, 39 .* not affine"):
+    with pytest.raises(NotSymbolicError, match=r"reduce-window .* 30, 36, 39 .* not affine"):
         merge([*lowered(WINDOWS, PROBES[:2]), *lowered(other, PROBES[2:])], PROBES)
 
 

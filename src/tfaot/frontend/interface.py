@@ -84,7 +84,8 @@ def input_specs(
     """The inputs with every axis known or the batch axis.
 
     The first unknown axis of an input is the batch axis; an unknown axis that does not lead
-    is so only where no other input has a leading one.
+    is so only where no other input has a leading one. The user may name others, and several of one
+    input: a matrix of rows against rows has two.
 
     Args:
         inputs: the graph's inputs.
@@ -161,10 +162,6 @@ def _parsed(name: str, dims: Sequence[int | str | None]) -> tuple[int | None, ..
         if size < 0:
             raise UsageError(f"--input-shape {name}: '{dim}' is no size: give a number >= 0 or ?")
         result.append(size)
-    if result.count(None) > 1:
-        raise UsageError(
-            f"--input-shape {name}: one axis can be the batch axis (?), not {result.count(None)}"
-        )
     return tuple(result)
 
 
@@ -190,7 +187,7 @@ def _input_spec(
         axes = " and ".join(str(axis) for axis in unknown[1:])
         raise ModelError(
             f"the size of axis {axes} of the input '{source.name}' is unknown: give it, "
-            f"for example --input-shape {source.name}={example}"
+            f"for example --input-shape {source.name}={example} (or ? where it is the batch too)"
         )
     if unknown and unknown[0] > 0 and leading:
         example = ",".join("50" if dim is None else str(dim) for dim in shape)
