@@ -111,3 +111,22 @@ def test_a_condition_of_tensorflow_2_that_is_off(session, tf, tmp_path, interfac
     assert interface(model)[0] == [("x", "f32[B,4]")]
     np.testing.assert_array_equal(model.evaluate([X])[0], 2 * X)
     assert model.lower(31)
+
+
+def test_dropout_in_the_body_of_a_functional_loop(session, tf, tmp_path, interface):
+    graph = tf.Graph()
+    with graph.as_default():
+        tf1 = tf.compat.v1
+        x = tf1.placeholder(tf.float32, [None, 4], "x")
+        keep = tf1.placeholder(tf.float32, name="keep")
+        _, y = tf.while_loop(
+            lambda i, _: i < 3,
+            lambda i, h: (i + 1, tf1.nn.dropout(h + x, keep_prob=keep)),
+            [0, x],
+        )
+        tf.identity(y, name="y")
+    tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "m.pb", as_text=False)
+    model = session.load(ModelSource(tmp_path / "m.pb"))
+    assert interface(model)[0] == [("x", "f32[B,4]")]
+    np.testing.assert_array_equal(model.evaluate([X])[0], 4 * X)
+    assert model.lower(31)

@@ -255,7 +255,7 @@ def find_outputs(graph_def: Any) -> tuple[str, ...]:
             "no output was found, as nothing depends on a placeholder: name it with --outputs NODE"
         )
     # What a loop leaves behind besides its results, such as its counter, is no output.
-    candidates = [n for n in feeds if not _leaves_loop(nodes[n])] or list(feeds)
+    candidates = [n for n in feeds if not _leaves_loop(nodes[n], nodes)] or list(feeds)
     # Others wait for a check, and take nothing from it.
     checks = {node_of(i) for node in model for i in node.input if i.startswith("^")}
     candidates = [n for n in candidates if n not in checks] or candidates
@@ -329,8 +329,16 @@ def _gives_result(node: Any, nodes: dict[str, Any]) -> bool:
     return source is None or source.op != "Switch"
 
 
-def _leaves_loop(node: Any) -> bool:
-    return node.op in {"Exit", "RefExit"} or bool(_LOWERED_EXIT.search(node.name))
+def _leaves_loop(node: Any, nodes: dict[str, Any]) -> bool:
+    if node.op in {"Exit", "RefExit"} or _LOWERED_EXIT.search(node.name):
+        return True
+    source = nodes.get(node_of(node.input[0])) if node.op == "Identity" else None
+    # TensorFlow 2 names the elements of a loop's state after the loop.
+    return (
+        source is not None
+        and source.op in {"While", "StatelessWhile"}
+        and node.name.startswith(f"{source.name}/Identity")
+    )
 
 
 def _judges(node: Any) -> bool:

@@ -280,7 +280,7 @@ def _load_exported(path: Path) -> FrozenGraph:
 
 def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue, ...]]:
     """A frozen graph, with placeholders fixed and its inputs and outputs as told or found."""
-    graph_def = without_leftovers(backend.load_graph_def(source.path))
+    graph_def = backend.load_graph_def(source.path)
     values: Mapping[str, object] = {
         **dict.fromkeys(graphs.learning_phases(graph_def), False),
         **source.set_values,
@@ -294,9 +294,8 @@ def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue,
     inputs = inputs or graphs.find_placeholders(graph_def, outputs)
     needed = graphs.dependencies(graph_def, outputs, cut=inputs)
     graphs.check_frozen(graph_def, needed)
-    graph_def = restricted(
-        graph_def, (*outputs, *inputs), control=graphs.has_control_flow_v1(graph_def)
-    )
+    old = graphs.has_control_flow_v1(graph_def)
+    graph_def = without_leftovers(restricted(graph_def, (*outputs, *inputs), control=old))
     found_inputs, found_outputs = backend.graph_interface(graph_def, inputs, outputs)
     graph = FrozenGraph(graph_def, found_inputs, found_outputs)
     return graph, tuple(value for value in settled if value.name in needed)
