@@ -4,7 +4,7 @@ import pytest
 
 from tfaot.ir.dtypes import DType
 from tfaot.ir.shapes import BatchDim
-from tfaot.signature import ListedDim, Signature, TensorSpec, listed_dim
+from tfaot.signature import ListedDim, Signature, TensorSpec, listed_dim, with_sizes
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,21 @@ def test_whether_rows_lead(dims, leads):
     spec = TensorSpec("y", DType.F32, dims)
     assert spec.rows_lead is leads
     assert Signature((), (spec,)).has_batch is any(not isinstance(d, int) for d in dims)
+
+
+def test_sizes_that_depend_on_the_data_follow_their_outputs():
+    mask = TensorSpec("mask:0", DType.F32, (BatchDim(4), 3), varying=(0,))
+    both = TensorSpec("both", DType.S8, (7, 9), varying=(0, 1))
+    taken = TensorSpec("both_size", DType.F32, ())
+    outputs = with_sizes([mask, both, taken])
+    assert [spec.name for spec in outputs] == [
+        "mask:0",
+        "mask_size",
+        "both",
+        "both_size_",
+        "both_size",
+    ]
+    assert outputs[1] == TensorSpec("mask_size", DType.S32, ())
+    assert outputs[3] == TensorSpec("both_size_", DType.S32, (2,))
+    signature = Signature((), outputs)
+    assert [n for n in range(5) if signature.is_size(n)] == [1, 3]

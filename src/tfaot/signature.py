@@ -126,6 +126,10 @@ class Signature:
     outputs: tuple[TensorSpec, ...]
     irregular: str | None = None
 
+    def is_size(self, number: int) -> bool:
+        """Whether an output is the size of the one before it."""
+        return number > 0 and bool(self.outputs[number - 1].varying)
+
     @property
     def has_batch(self) -> bool:
         """Whether any dimension depends on the batch size."""

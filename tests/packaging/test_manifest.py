@@ -16,13 +16,14 @@ from tfaot.packaging.manifest import (
     Kernel,
     ListedDim,
     Tensor,
+    Varying,
     parse_manifest,
     read_manifest,
     tensors_of,
 )
 from tfaot.packaging.names import c_identifier, default_model_name, unique_c_names
 from tfaot.signature import ListedDim as ListedSpecDim
-from tfaot.signature import Signature, TensorSpec
+from tfaot.signature import Signature, TensorSpec, with_sizes
 
 
 def test_reads_what_it_writes(tmp_path):
@@ -65,6 +66,39 @@ def test_sizes_without_a_rule_are_listed():
     ],
 )
 def test_listed_sizes_that_no_artifact_has(manifest, message):
+    with pytest.raises(ArtifactError, match=message):
+        parse_manifest(manifest.to_json())
+
+
+def masked(axes=(0,), size="kept_size", dims=(), dtype="s32"):
+    """A model with an output of which some axes vary."""
+    kept = Tensor("kept", "kept", "f32", (AffineDim(4), 3), Varying(axes, size))
+    toy = toy_manifest()
+    return replace(toy, outputs=(*toy.outputs, kept, Tensor("kept_size", "n", dtype, dims)))
+
+
+def test_sizes_that_depend_on_the_data():
+    spec = TensorSpec("kept", DType.F32, (BatchDim(4), 3), varying=(0,))
+    outputs = tensors_of(Signature((), with_sizes([spec])))[1]
+    assert [t.varying for t in outputs] == [Varying((0,), "kept_size"), None]
+    assert parse_manifest(masked().to_json()) == masked()
+    assert parse_manifest(masked((0, 1), dims=(2,)).to_json()) == masked((0, 1), dims=(2,))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (masked(axes=()), "no axes of it"),
+        (masked(axes=(1, 0), dims=(2,)), "no axes of it"),
+        (masked(axes=(2,)), "no axes of it"),
+        (masked(size="other"), "does not follow"),
+        (replace(masked(), outputs=masked().outputs[:-1]), "does not follow"),
+        (masked(dtype="s64"), "one s32 per axis"),
+        (masked(axes=(0, 1)), "one s32 per axis"),
+        (replace(masked(), inputs=masked().outputs[-2:]), "input's size varies"),
+    ],
+)
+def test_varying_sizes_that_no_artifact_has(manifest, message):
     with pytest.raises(ArtifactError, match=message):
         parse_manifest(manifest.to_json())
 

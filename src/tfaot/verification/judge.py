@@ -5,7 +5,8 @@ Input: samples of one output at several batch sizes. Output: an `OutputReport` a
 The bound is twice TensorFlow's worst error, at least `FLOOR_ULP`. Elements beyond it may be wrong
 by what rounding can do there, a few times `rounding_spread`; TensorFlow's own error on such an
 element says nothing about the others and is left out of the bound. Booleans and integers must be
-equal to the float64 evaluation or to TensorFlow.
+equal to the float64 evaluation or to TensorFlow. Elements that are nowhere near TensorFlow's are
+wrong whatever float64 gives, for then XLA's graph is not the model's, unless rounding explains it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ ROUNDING_FACTOR = 4.0
 _SUSPICIOUS_ULP = 64.0
 _SUSPICIOUS_RATIO = 16.0
 """TensorFlow's errors beyond both (the ratio is to its median) may be those of a threshold."""
+
+_STRANGE = 0.5
+"""The part of their magnitude by which elements that are the same can't differ."""
 
 _FEATURE_ROWS = 16
 """Rows from which on each feature has a typical magnitude of its own."""
@@ -110,10 +114,11 @@ def judge(spec: TensorSpec, samples: Sequence[Sample]) -> tuple[OutputReport, Mi
             worst_miss = float(error[index])
             miss = (
                 f"output '{spec.name}' at batch {sample.batch}, {_where(spec, index)}: "
-                f"{sample.actual[index]} where float64 gives {sample.expected[index]} and "
-                f"TensorFlow {sample.tensorflow[index]}"
+                f"{sample.actual[index]} where {_references(sample, index)}"
                 + ("" if exact else f" ({worst_miss:.3g} ULP, allowed {bound:.3g})")
             )
+    if miss is None and not exact:
+        misses, miss = _strangers(spec, axis, filled)
     batch, actual, expected, where = place
     report = OutputReport(
         spec.name,
@@ -129,6 +134,37 @@ def judge(spec: TensorSpec, samples: Sequence[Sample]) -> tuple[OutputReport, Mi
         excused_ulp,
     )
     return report, None if miss is None else Miss(miss, misses)
+
+
+def _strangers(
+    spec: TensorSpec, axis: int | None, samples: Sequence[Sample]
+) -> tuple[int, str | None]:
+    """How many elements differ from TensorFlow's by half their magnitude, and the first's message.
+
+    The magnitude is the typical one where the element is smaller.
+    """
+    count, message = 0, None
+    for sample in samples:
+        actual, reference = (
+            x.astype(np.complex128 if spec.dtype.is_complex else np.float64)
+            for x in (sample.actual, sample.tensorflow)
+        )
+        finite = np.isfinite(actual) & np.isfinite(reference)
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart = np.where(finite, np.abs(actual - reference), 0.0)
+        typical = typical_magnitude(np.where(finite, reference, 0.0))
+        scale = np.maximum(np.maximum(np.abs(actual), np.abs(reference)), typical)
+        wrong = finite & (apart > _STRANGE * scale)
+        if wrong.any():
+            wrong &= apart > ROUNDING_FACTOR * _spread(sample, axis, wrong, apart)
+        count += int(wrong.sum())
+        if message is None and wrong.any():
+            index = tuple(int(i) for i in np.argwhere(wrong)[0])
+            message = (
+                f"output '{spec.name}' at batch {sample.batch}, {_where(spec, index)}: XLA's graph "
+                f"gives {sample.actual[index]} where TensorFlow gives {sample.tensorflow[index]}"
+            )
+    return count, message
 
 
 def _typical(axis: int | None, samples: Sequence[Sample]) -> Array:
@@ -171,6 +207,13 @@ def _spread(sample: Sample, axis: int | None, wanted: Array, apart: Array) -> Ar
         return sample.spread(None, enough)
     others = tuple(n for n in range(wanted.ndim) if n != axis)
     return sample.spread(np.flatnonzero(wanted.any(axis=others)), enough)
+
+
+def _references(sample: Sample, index: tuple[int, ...]) -> str:
+    theirs = sample.tensorflow[index]
+    if sample.expected is sample.tensorflow:
+        return f"TensorFlow gives {theirs}"
+    return f"float64 gives {sample.expected[index]} and TensorFlow {theirs}"
 
 
 def _where(spec: TensorSpec, index: tuple[int, ...]) -> str:

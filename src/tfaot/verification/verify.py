@@ -258,8 +258,10 @@ class _Run:
         def spread(rows: Array | None, enough: Callable[[Array], bool]) -> Array:
             return self._spread(number, signature, rows, enough)
 
+        # XLA's own account of a size is not to be trusted: TensorFlow's is the size.
+        told = self.tensorflow if signature.is_size(number) else self.expected
         return Sample(
-            self.batch, self.actual[number], self.tensorflow[number], self.expected[number], spread
+            self.batch, self.actual[number], self.tensorflow[number], told[number], spread
         )
 
     def _spread(
