@@ -159,3 +159,17 @@ def test_corrupt_files_give_one_line(session, tmp_path):
         with pytest.raises(ModelError, match="is no frozen graph") as caught:
             session.load(ModelSource(tmp_path / name))
         assert "\n" not in str(caught.value)
+
+
+def test_ops_that_tensorflow_has_for_other_devices_only(session, write_graph, tmp_path):
+    """TensorFlow pools images with the channels first on graphics cards alone, XLA everywhere."""
+
+    def pool(tf1):
+        x = tf1.placeholder(tf1.float32, [None, 3, 4, 4], "x")
+        tf1.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW", name="y")
+
+    model = session.load(ModelSource(write_graph(tmp_path / "pool.pb", pool, ["y"])))
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    expected = x.reshape(2, 3, 2, 2, 2, 2).max(axis=(3, 5))
+    assert len(model.time([x], repetitions=2, warmup=0)) == 2
+    np.testing.assert_array_equal(model.evaluate([x])[0], expected)

@@ -111,22 +111,30 @@ class Model:
         return array
 
     def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """The results of plain TensorFlow."""
-        tensors = [*backend.to_tensors(inputs), *self._reference_weights]
-        return backend.to_arrays(backend.run(self._reference_function(), tensors))
+        """The results of plain TensorFlow, or of XLA where TensorFlow has no kernel for the CPU."""
+        return backend.to_arrays(self._run([*backend.to_tensors(inputs), *self._reference_weights]))
 
     def time(self, inputs: Sequence[NDArray[Any]], repetitions: int, warmup: int) -> list[float]:
         """Seconds of each of `repetitions` calls, after `warmup` calls that don't count."""
-        function = self._reference_function()
         tensors = [*backend.to_tensors(inputs), *self._reference_weights]
-        for _ in range(warmup):
-            backend.run(function, tensors)
+        for _ in range(max(1, warmup)):
+            self._run(tensors)
+        function = self._reference_function()
         times = []
         for _ in range(repetitions):
             start = time.perf_counter()
             backend.run(function, tensors)
             times.append(time.perf_counter() - start)
         return times
+
+    def _run(self, tensors: Sequence[Any]) -> list[Any]:
+        try:
+            return backend.run(self._reference_function(), tensors)
+        except ModelError as error:
+            if self._graph is not self._reference or not backend.lacks_kernel(error):
+                raise
+            self._evaluator = backend.compiled_by_xla(self._reference_function())
+            return backend.run(self._evaluator, tensors)
 
     def _reference_function(self) -> Any:
         if self._evaluator is None:

@@ -437,6 +437,19 @@ def run(function: Any, tensors: Sequence[Any]) -> list[Any]:
         return list(function(*tensors))
 
 
+def lacks_kernel(error: ModelError) -> bool:
+    """Whether an evaluation failed as TensorFlow can't run an op on the CPU, though XLA may."""
+    cause = error.__cause__
+    missing = isinstance(cause, tf_module().errors.UnimplementedError)
+    # Images with the channels first: some kernels refuse them as invalid arguments.
+    return missing or "NHWC" in str(cause) or "NDHWC" in str(cause)
+
+
+def compiled_by_xla(function: Any) -> Any:
+    """A function made by `make_function`, run by XLA."""
+    return tf_module().function(lambda *tensors: function(*tensors), jit_compile=True)
+
+
 def constants(graph_def: Any) -> list[tuple[int, int, bool]]:
     """Elements, bytes and whether floating or complex, of each constant of a graph."""
     tf = tf_module()
