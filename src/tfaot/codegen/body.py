@@ -16,7 +16,7 @@ from tfaot.codegen.index import as_value, polynomial
 from tfaot.codegen.kernels.packing import packed_constants
 from tfaot.codegen.loops import for_range
 from tfaot.codegen.microkernel import POINTER
-from tfaot.codegen.vector import I8, I32, I64
+from tfaot.codegen.types import I8, I32, I64
 from tfaot.ir.attributes import Constant, Parameter
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction

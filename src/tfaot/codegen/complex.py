@@ -19,7 +19,8 @@ from llvmlite import ir
 from tfaot.codegen.expression import Expression, complex_rule, rule, unsupported
 from tfaot.codegen.index import Index
 from tfaot.codegen.math import MATH
-from tfaot.codegen.vector import F32, F64, VectorBuilder, register_element, with_element
+from tfaot.codegen.types import F32, F64, register_element, with_element
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.attributes import Call, Compare, Iota
 from tfaot.ir.module import Instruction
 

@@ -14,7 +14,8 @@ from llvmlite import ir
 from tfaot.codegen.expression import Expression, rule, unsupported
 from tfaot.codegen.index import Affine, Index
 from tfaot.codegen.math import MATH, expm1_nonpositive
-from tfaot.codegen.vector import Splat, VectorBuilder, bit_width
+from tfaot.codegen.types import Splat, bit_width
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.attributes import Call, Compare, Constant, ReducePrecision
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction

@@ -17,7 +17,7 @@ from tfaot.codegen.body import Body, batch_dimension
 from tfaot.codegen.index import as_value, polynomial
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER
-from tfaot.codegen.vector import I8, I32, I64
+from tfaot.codegen.types import I8, I32, I64
 from tfaot.ir.attributes import Slice
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import BatchDim, Dim, Shape, dim_at

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from tfaot.codegen.index import Affine, Index, IndexBuilder, Lanes, Sizes, as_value
-from tfaot.codegen.vector import (
+from tfaot.codegen.types import (
     I1,
     I8,
     I32,
     LiteralConstant,
-    VectorBuilder,
     lane_count,
     memory_element,
     register_element,
 )
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.errors import UnsupportedError
 from tfaot.ir.attributes import Constant, CustomCall
 from tfaot.ir.module import Computation, Instruction

@@ -13,7 +13,7 @@ from tfaot.codegen.kernels.emit import emit_kernel
 from tfaot.codegen.kernels.identity import kernel_key
 from tfaot.codegen.microkernel import POINTER, Microkernels
 from tfaot.codegen.target import Target
-from tfaot.codegen.vector import I64
+from tfaot.codegen.types import I64
 from tfaot.errors import TfaotError, UnsupportedError
 from tfaot.ir.module import Instruction
 from tfaot.schedule.fusion import Kernel

@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from tfaot.codegen.expression import Expression, rule
 from tfaot.codegen.index import Affine, Index, Lanes, Number, as_value
-from tfaot.codegen.vector import I64, bit_width, lane_count
+from tfaot.codegen.types import I64, bit_width, lane_count
 from tfaot.ir.attributes import Gather
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim

@@ -16,7 +16,8 @@ from typing import Union
 
 from llvmlite import ir
 
-from tfaot.codegen.vector import I64, VectorBuilder
+from tfaot.codegen.types import I64
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.shapes import BatchDim, Dim, product
 
 Number = Union[int, ir.Value]

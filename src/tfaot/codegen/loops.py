@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from tfaot.codegen.index import Number, as_value
-from tfaot.codegen.vector import I64
+from tfaot.codegen.types import I64
 
 
 @contextmanager

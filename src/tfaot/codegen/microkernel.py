@@ -17,7 +17,8 @@ from llvmlite import ir
 from tfaot.codegen.expression import LANES
 from tfaot.codegen.index import as_value
 from tfaot.codegen.target import Target
-from tfaot.codegen.vector import I1, I32, I64, Splat, VectorBuilder, memory_element
+from tfaot.codegen.types import I1, I32, I64, Splat, memory_element
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.dtypes import DType
 
 POINTER = ir.PointerType()

@@ -15,7 +15,7 @@ from tfaot.codegen.body import BodyEmitter, KernelFacts, Variant
 from tfaot.codegen.entry import EntryEmitter
 from tfaot.codegen.functions import KernelFunctions
 from tfaot.codegen.target import Target
-from tfaot.codegen.vector import I8
+from tfaot.codegen.types import I8
 from tfaot.schedule.sizes import ALIGNMENT, Bytes
 from tfaot.schedule.weights import SLACK, WeightBlob
 from tfaot.signature import Signature

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from tfaot.codegen.expression import Expression, rule
 from tfaot.codegen.index import Affine, Index, Lanes, as_value
-from tfaot.codegen.vector import register_element
+from tfaot.codegen.types import register_element
 from tfaot.ir.attributes import (
     Broadcast,
     Concatenate,

@@ -5,12 +5,10 @@ Output: instructions whose lanes are computed alike whatever the lane count, so 
 every vector width give the same bits. No fast-math flags, no approximate instructions, and no
 intrinsic that a target lacking it would lower to a library call.
 
-Element types in registers: `pred` is i1, `s4` and `u4` are i8 holding the extended value, integers
-are iN, `f32` and `f64` are themselves, and the narrow floats (f16, bf16, f8) are `float` holding a
-value that the narrow type can represent. A complex number is a struct of two parts (`parts`,
+How types are held in registers and memory is told in `codegen.types`; `from_memory` and `to_memory`
+convert between the two. A complex number is a struct of two parts (`parts`,
 `pair`), each a scalar or vector; of all methods only `select`, `splat` and `convert` to the same
-type take it. In memory narrow floats are integers of their width and
-`pred` is i8; `from_memory` and `to_memory` convert between the two.
+type take it.
 """
 
 from __future__ import annotations
@@ -19,22 +17,30 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
 
 from llvmlite import ir
 
+from tfaot.codegen.types import (
+    F32,
+    F64,
+    HALF,
+    I1,
+    I8,
+    I16,
+    I32,
+    LiteralConstant,
+    Number,
+    Splat,
+    bit_width,
+    element_type,
+    integer_like,
+    is_float,
+    lane_count,
+    register_element,
+    scalar_text,
+    with_element,
+)
 from tfaot.ir.dtypes import DType
-
-HALF = ir.HalfType()
-F32 = ir.FloatType()
-F64 = ir.DoubleType()
-I1 = ir.IntType(1)
-I8 = ir.IntType(8)
-I16 = ir.IntType(16)
-I32 = ir.IntType(32)
-I64 = ir.IntType(64)
-
-Number = Union[int, float, bool]
 
 
 @dataclass(frozen=True)
@@ -71,108 +77,6 @@ _NARROW: dict[DType, FloatFormat] = {
 }
 
 
-class LiteralConstant(ir.FormattedConstant):
-    """A constant given by its text; llvmlite alone would split the text of a vector into lanes."""
-
-    def __init__(self, type_: ir.Type, text: str) -> None:
-        super().__init__(type_, text)
-        self.constant = text
-
-
-class Splat(LiteralConstant):
-    """A constant whose lanes are all `number` (also the scalar constant of a scalar type)."""
-
-    def __init__(self, type_: ir.Type, number: Number) -> None:
-        element = element_type(type_)
-        text = _format_scalar(element, number)
-        if isinstance(type_, ir.VectorType):
-            text = f"splat ({element} {text})"
-        super().__init__(type_, text)
-        self.number = number
-
-
-def element_type(type_: ir.Type) -> ir.Type:
-    """The element type of a vector type, a scalar type itself."""
-    return type_.element if isinstance(type_, ir.VectorType) else type_
-
-
-def lane_count(type_: ir.Type) -> int | None:
-    """The lanes of a vector type or of a struct of vectors, None for a scalar type."""
-    if isinstance(type_, ir.LiteralStructType):
-        return lane_count(type_.elements[0])
-    return type_.count if isinstance(type_, ir.VectorType) else None
-
-
-def vector_type(element: ir.Type, lanes: int | None) -> ir.Type:
-    """A vector of `lanes` elements, or the scalar type where `lanes` is None."""
-    return element if lanes is None else ir.VectorType(element, lanes)
-
-
-def with_element(type_: ir.Type, element: ir.Type) -> ir.Type:
-    """The type with the lanes of `type_` and another element type."""
-    return vector_type(element, lane_count(type_))
-
-
-def is_float(type_: ir.Type) -> bool:
-    """Whether the elements are half, float or double."""
-    return isinstance(element_type(type_), (ir.HalfType, ir.FloatType, ir.DoubleType))
-
-
-def bit_width(type_: ir.Type) -> int:
-    """Bits of one element."""
-    element = element_type(type_)
-    if isinstance(element, ir.IntType):
-        return element.width
-    return {"half": 16, "float": 32, "double": 64}[str(element)]
-
-
-def integer_like(type_: ir.Type) -> ir.Type:
-    """The integer type of the same lanes and width."""
-    return with_element(type_, ir.IntType(bit_width(type_)))
-
-
-def register_element(dtype: DType) -> ir.Type:
-    """The element type that holds a `dtype` in registers (see the module docstring)."""
-    if dtype is DType.PRED:
-        return I1
-    if dtype is DType.F64:
-        return F64
-    if dtype.is_float:
-        return F32
-    assert dtype.is_integer, dtype
-    return ir.IntType(max(8, dtype.bits))
-
-
-def memory_element(dtype: DType) -> ir.Type:
-    """The element type that holds a `dtype` in memory (see the module docstring)."""
-    if dtype in (DType.F32, DType.F64):
-        return register_element(dtype)
-    return ir.IntType(dtype.itemsize * 8)
-
-
-def _format_scalar(element: ir.Type, number: Number) -> str:
-    if isinstance(element, ir.IntType):
-        wrapped = int(number) & ((1 << element.width) - 1)
-        if element.width == 1:
-            return "true" if wrapped else "false"
-        if wrapped >> (element.width - 1):
-            wrapped -= 1 << element.width
-        return str(wrapped)
-    value = float(number)
-    if isinstance(element, ir.FloatType):
-        value = round_to_float32(value)
-    # LLVM writes half, float and double constants alike: the bits of the equal double.
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
-
-
-def round_to_float32(value: float) -> float:
-    """`value` rounded to the nearest float32; infinity beyond the largest."""
-    try:
-        return float(struct.unpack("<f", struct.pack("<f", value))[0])
-    except OverflowError:
-        return math.copysign(math.inf, value)
-
-
 class VectorBuilder:
     """Emits arithmetic at the position of an `ir.IRBuilder`.
 
@@ -206,7 +110,7 @@ class VectorBuilder:
 
     def lanes(self, element: ir.Type, numbers: Sequence[Number]) -> ir.Value:
         """A constant vector of different lanes."""
-        text = ", ".join(f"{element} {_format_scalar(element, n)}" for n in numbers)
+        text = ", ".join(f"{element} {scalar_text(element, n)}" for n in numbers)
         return LiteralConstant(ir.VectorType(element, len(numbers)), f"<{text}>")
 
     def iota(self, type_: ir.Type) -> ir.Value:
@@ -726,7 +630,7 @@ class VectorBuilder:
         if isinstance(known, ir.GlobalVariable):
             return known
         type_ = ir.ArrayType(element, len(numbers))
-        text = ", ".join(f"{element} {_format_scalar(element, n)}" for n in numbers)
+        text = ", ".join(f"{element} {scalar_text(element, n)}" for n in numbers)
         variable = ir.GlobalVariable(self.ir.module, type_, name)
         variable.initializer = LiteralConstant(type_, f"[{text}]")
         variable.linkage = "internal"

@@ -18,7 +18,8 @@ import mpmath as mp
 import numpy as np
 from llvmlite import ir
 
-from tfaot.codegen.vector import F32, F64, VectorBuilder, vector_type
+from tfaot.codegen.types import F32, F64, vector_type
+from tfaot.codegen.vector import VectorBuilder
 
 Emit = Callable[..., ir.Value]
 Compiled = Callable[..., np.ndarray]

@@ -34,7 +34,7 @@ from samples import (
 )
 
 from tfaot.codegen.math import MATH, exp_nonpositive, expm1_nonpositive
-from tfaot.codegen.vector import F32, F64
+from tfaot.codegen.types import F32, F64
 from tfaot.ir.dtypes import DType
 
 CPUS = [cpu for cpu in dict.fromkeys((best_cpu(), V2)) if host_runs(cpu)]

@@ -8,7 +8,7 @@ import pytest
 from measure import AARCH64, V2, V3, V4, Cpu, module_of, undefined_symbols
 
 from tfaot.codegen.math import MATH, exp_nonpositive, expm1_nonpositive
-from tfaot.codegen.vector import F32, F64
+from tfaot.codegen.types import F32, F64
 
 CPUS = (V2, V3, V4, AARCH64)
 EMITTERS = {name: (f.emit, f.arity) for name, f in MATH.items()}

@@ -22,13 +22,8 @@ from measure import (
 )
 from samples import SPECIAL32, SPECIAL64, every_float32, padded, pairs
 
-from tfaot.codegen.vector import (
-    F32,
-    F64,
-    VectorBuilder,
-    memory_element,
-    register_element,
-)
+from tfaot.codegen.types import F32, F64, memory_element, register_element
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.dtypes import DType
 
 CPUS = [cpu for cpu in dict.fromkeys((best_cpu(), V2)) if host_runs(cpu)]

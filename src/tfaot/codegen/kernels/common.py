@@ -14,7 +14,8 @@ from tfaot.codegen.index import Affine, Index, Number, Sizes, as_value
 from tfaot.codegen.loops import for_range
 from tfaot.codegen.microkernel import Microkernels
 from tfaot.codegen.target import Target
-from tfaot.codegen.vector import I1, I64, VectorBuilder
+from tfaot.codegen.types import I1, I64
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.attributes import Broadcast, Iota, Slice
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import BatchDim, Dim, product

@@ -26,7 +26,7 @@ from tfaot.codegen.kernels.row_table import RowTable, Segments, row_table
 from tfaot.codegen.kernels.tile_epilogue import tile_epilogue
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import tile_shape
-from tfaot.codegen.vector import I64, memory_element
+from tfaot.codegen.types import I64, memory_element
 from tfaot.ir.attributes import Convolution
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction

@@ -16,7 +16,7 @@ from tfaot.codegen.index import Affine, Digit, Index
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.window_index import WindowPlace, window_place
 from tfaot.codegen.loops import Loop
-from tfaot.codegen.vector import register_element
+from tfaot.codegen.types import register_element
 from tfaot.ir.attributes import Convolution
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import fixed

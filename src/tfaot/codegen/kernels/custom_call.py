@@ -10,7 +10,7 @@ from tfaot.codegen.expression import unsupported
 from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext, flat_from
 from tfaot.codegen.kernels.topk import emit_top_k
-from tfaot.codegen.vector import I64
+from tfaot.codegen.types import I64
 from tfaot.ir.attributes import Constant, CustomCall
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim, product

@@ -22,7 +22,7 @@ from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.reduce import BLOCK
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER, TileShape, tile_shape
-from tfaot.codegen.vector import I64, memory_element
+from tfaot.codegen.types import I64, memory_element
 from tfaot.ir.attributes import Dot
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction

@@ -37,7 +37,7 @@ from tfaot.codegen.kernels.fft_plan import (
 )
 from tfaot.codegen.kernels.scratch import scratch_at
 from tfaot.codegen.loops import Loop, for_range
-from tfaot.codegen.vector import I32, LiteralConstant, lane_count, register_element
+from tfaot.codegen.types import I32, LiteralConstant, lane_count, register_element
 from tfaot.ir.attributes import Fft
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction

@@ -19,7 +19,8 @@ from tfaot.codegen.index import as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.loops import Loop
 from tfaot.codegen.microkernel import POINTER
-from tfaot.codegen.vector import I1, I8, I32, I64, Splat, VectorBuilder, memory_element
+from tfaot.codegen.types import I1, I8, I32, I64, Splat, memory_element
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.dtypes import DType
 
 TABLE_ROWS = 16

@@ -13,7 +13,8 @@ from llvmlite import ir
 from tfaot.codegen.expression import LANES, Leaf, unsupported
 from tfaot.codegen.index import Affine, Index, Lanes, as_value
 from tfaot.codegen.kernels.common import KernelContext
-from tfaot.codegen.vector import I64, VectorBuilder
+from tfaot.codegen.types import I64
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.attributes import RngBitGenerator
 from tfaot.ir.shapes import BatchDim, Dim, Shape, TupleShape, product
 

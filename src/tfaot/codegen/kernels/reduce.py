@@ -17,7 +17,8 @@ from tfaot.codegen.expression import LANES, Expression
 from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext, flat_from
 from tfaot.codegen.loops import Loop
-from tfaot.codegen.vector import I32, VectorBuilder, register_element
+from tfaot.codegen.types import I32, register_element
+from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.attributes import Reduce
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction

@@ -20,7 +20,7 @@ from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.gathered import TABLE_ROWS, zeros
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER
-from tfaot.codegen.vector import I1, I64
+from tfaot.codegen.types import I1, I64
 from tfaot.ir.module import Instruction
 from tfaot.schedule.fusion import storage_of
 from tfaot.schedule.taps import Axis

@@ -16,7 +16,7 @@ from tfaot.codegen.expression import LANES, Override
 from tfaot.codegen.index import Affine, Index
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.reduce import fold, identity
-from tfaot.codegen.vector import register_element
+from tfaot.codegen.types import register_element
 from tfaot.ir.attributes import Reduce
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim

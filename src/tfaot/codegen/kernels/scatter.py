@@ -16,7 +16,7 @@ from tfaot.codegen.expression import Leaf
 from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext, flat_from
 from tfaot.codegen.kernels.scratch import scratch_at
-from tfaot.codegen.vector import I64, bit_width
+from tfaot.codegen.types import I64, bit_width
 from tfaot.ir.attributes import Scatter
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim

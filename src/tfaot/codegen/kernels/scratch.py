@@ -6,7 +6,7 @@ from llvmlite import ir
 
 from tfaot.codegen.index import as_value, polynomial
 from tfaot.codegen.kernels.common import KernelContext
-from tfaot.codegen.vector import I8
+from tfaot.codegen.types import I8
 from tfaot.schedule.sizes import Bytes
 
 

@@ -18,7 +18,7 @@ from tfaot.codegen.index import Affine, Index, Lanes, as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.scratch import scratch_at
 from tfaot.codegen.loops import Loop, for_range, while_loop
-from tfaot.codegen.vector import I1, I32, I64
+from tfaot.codegen.types import I1, I32, I64
 from tfaot.ir.attributes import Compare, Parameter, Sort
 from tfaot.ir.module import Computation, users
 from tfaot.ir.shapes import Dim, Shape

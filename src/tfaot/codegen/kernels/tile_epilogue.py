@@ -11,7 +11,7 @@ from tfaot.codegen.index import Affine, as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.loops import for_range
 from tfaot.codegen.microkernel import POINTER
-from tfaot.codegen.vector import I64, memory_element
+from tfaot.codegen.types import I64, memory_element
 from tfaot.ir.module import Instruction
 
 

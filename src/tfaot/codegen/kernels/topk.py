@@ -17,7 +17,7 @@ from tfaot.codegen.expression import LANES, Expression, unsupported
 from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.loops import for_range, while_loop
-from tfaot.codegen.vector import I1, I32, I64, bit_width, is_float
+from tfaot.codegen.types import I1, I32, I64, bit_width, is_float
 from tfaot.ir.attributes import Compare, CustomCall
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Dim, Shape, TupleShape

@@ -24,7 +24,7 @@ from tfaot.codegen.index import Affine, Index, Lanes, Number, as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.window_index import window_place
 from tfaot.codegen.loops import Loop, for_range
-from tfaot.codegen.vector import I64, lane_count
+from tfaot.codegen.types import I64, lane_count
 from tfaot.ir.attributes import ReduceWindow, SelectAndScatter, WindowDimension
 from tfaot.ir.dtypes import DType
 from tfaot.ir.inference.registry import at_least

@@ -12,7 +12,8 @@ from llvmlite import ir
 
 from tfaot.codegen.math import coefficients as c
 from tfaot.codegen.math.doubled import Doubled, multiply
-from tfaot.codegen.vector import F64, I64, VectorBuilder, with_element
+from tfaot.codegen.types import F64, I64, with_element
+from tfaot.codegen.vector import VectorBuilder
 
 _HIGH_BITS = 29
 _FIRST, _LAST = 24, 127

@@ -13,7 +13,8 @@ from llvmlite import ir
 from tfaot.codegen.math import coefficients as c
 from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import F32, F64, VectorBuilder, bit_width, with_element
+from tfaot.codegen.types import F32, F64, bit_width, with_element
+from tfaot.codegen.vector import VectorBuilder
 
 # pi/4 with three bits to spare, so that 2, 3 and 4 times it is exact, and what it lacks.
 PI_QUARTER = (float.fromhex("0x1.921fb54442d10p-1"), float.fromhex("0x1.08d313198a2e0p-50"))

@@ -8,7 +8,8 @@ from tfaot.codegen.math import coefficients as c
 from tfaot.codegen.math.exponential import exp_nonpositive
 from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import VectorBuilder, bit_width
+from tfaot.codegen.types import bit_width
+from tfaot.codegen.vector import VectorBuilder
 
 
 @math_function("erf", f32=(1.25, 1.5), f64=(1.25, 2.0))

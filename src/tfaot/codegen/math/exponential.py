@@ -14,7 +14,8 @@ from llvmlite import ir
 from tfaot.codegen.math import coefficients as c
 from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import VectorBuilder, bit_width
+from tfaot.codegen.types import bit_width
+from tfaot.codegen.vector import VectorBuilder
 
 
 @dataclass(frozen=True)

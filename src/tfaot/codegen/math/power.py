@@ -16,7 +16,8 @@ from tfaot.codegen.math.exponential import FLOAT64
 from tfaot.codegen.math.logarithm import exponent, split
 from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import F32, F64, VectorBuilder, bit_width, with_element
+from tfaot.codegen.types import F32, F64, bit_width, with_element
+from tfaot.codegen.vector import VectorBuilder
 
 INVERSE_LN2 = (float.fromhex("0x1.71547652b82fep+0"), float.fromhex("0x1.777d0ffda0d24p-56"))
 THIRD = (float.fromhex("0x1.5555555555555p-2"), float.fromhex("0x1.5555555555555p-56"))

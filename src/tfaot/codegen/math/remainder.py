@@ -11,7 +11,8 @@ import math
 from llvmlite import ir
 
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import F32, F64, VectorBuilder, bit_width, lane_count, with_element
+from tfaot.codegen.types import F32, F64, bit_width, lane_count, with_element
+from tfaot.codegen.vector import VectorBuilder
 
 _STEP_BITS = 24
 

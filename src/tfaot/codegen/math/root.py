@@ -7,7 +7,8 @@ from llvmlite import ir
 from tfaot.codegen.math import coefficients as c
 from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import F32, F64, VectorBuilder, bit_width, with_element
+from tfaot.codegen.types import F32, F64, bit_width, with_element
+from tfaot.codegen.vector import VectorBuilder
 
 
 @math_function("sqrt", f32=(0.5, 0.5), f64=(0.5, 0.5))

@@ -11,7 +11,8 @@ from tfaot.codegen.math import coefficients as c
 from tfaot.codegen.math.exponential import exp_format, expm1_reduced, power_of_two, reduce
 from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import VectorBuilder, bit_width
+from tfaot.codegen.types import bit_width
+from tfaot.codegen.vector import VectorBuilder
 
 
 @math_function("logistic", f32=(1.5, 2.25), f64=(1.5, 2.25))

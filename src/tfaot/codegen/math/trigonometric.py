@@ -15,7 +15,8 @@ from tfaot.codegen.math.angle import reduce_float32, reduce_float64
 from tfaot.codegen.math.doubled import Doubled
 from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.vector import F32, F64, VectorBuilder, bit_width, with_element
+from tfaot.codegen.types import F32, F64, bit_width, with_element
+from tfaot.codegen.vector import VectorBuilder
 
 
 @dataclass(frozen=True)
