@@ -182,11 +182,12 @@ def build_library(folder: Path, manifest: Manifest) -> ctypes.CDLL:
         sys.exit("bench: there is no C compiler: apt-get install gcc (or set CC)")
     (folder / "ceilings.o").write_bytes(ceilings_object())
     library = folder / "driver.so"
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     defines = [f"-DMODEL={manifest.name}", f'-DHEADER="{manifest.name}.h"', f"-I{folder}"]
     objects = [folder / manifest.object.file, folder / "ceilings.o"]
     subprocess.run(
-        [compiler, *flags, *defines, HERE / "driver.c", *objects, "-o", library], check=True
+        [compiler, *flags, *defines, HERE / "driver.c", HERE / "limits.c", *objects, "-o", library],
+        check=True,
     )
     loaded = ctypes.CDLL(str(library))
     number, pointer = ctypes.c_int64, ctypes.c_void_p

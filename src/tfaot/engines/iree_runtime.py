@@ -119,6 +119,7 @@ class _IreeRunner(Runner):
     def __init__(self, runtime: Any, files: ModelFiles) -> None:
         self._runtime, self._files = runtime, files
         self._config = runtime.Config("local-sync")
+        self._modules: dict[Path, Any] = {}
 
     def bind(self, inputs: Sequence[Array]) -> BoundCall:
         """A call through the virtual machine, with the inputs in the device's buffers."""
@@ -127,7 +128,9 @@ class _IreeRunner(Runner):
         if not path.exists():
             raise EngineError(f"IREE: there is no module for the shapes {_shapes(inputs)}")
         try:
-            module = runtime.VmModule.mmap(config.vm_instance, str(path))
+            if path not in self._modules:
+                self._modules[path] = runtime.VmModule.mmap(config.vm_instance, str(path))
+            module = self._modules[path]
             context = runtime.SystemContext(config=config)
             context.add_vm_module(module)
             (name,) = (n for n in module.function_names if n[0] != "_" and "$" not in n)

@@ -71,17 +71,14 @@ class OpenVinoEngine(Engine):
 class _OpenVinoRunner(Runner):
     def __init__(self, ov: Any, core: Any, model: Any) -> None:
         self._ov, self._core, self._model = ov, core, model
+        self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def bind(self, inputs: Sequence[Array]) -> BoundCall:
         """A model compiled for these shapes, whose input tensors are the arrays themselves."""
         ov = self._ov
         try:
-            model = self._model.clone()
-            numbers = [_number(port) for port in model.inputs]
-            model.reshape(
-                {p: list(inputs[n].shape) for p, n in zip(model.inputs, numbers, strict=True)}
-            )
-            compiled = self._core.compile_model(model, "CPU", PROPERTIES)
+            compiled = self._compile(inputs)
+            numbers = [_number(port) for port in compiled.inputs]
             request = compiled.create_infer_request()
             for position, number in enumerate(numbers):
                 request.set_input_tensor(position, ov.Tensor(inputs[number], shared_memory=True))
@@ -97,6 +94,16 @@ class _OpenVinoRunner(Runner):
             return [np.asarray(request.get_output_tensor(n).data) for n in range(count)]
 
         return BoundCall(call, results, kept=(compiled, tuple(inputs)))
+
+    def _compile(self, inputs: Sequence[Array]) -> Any:
+        """The model for these shapes; threads share it, each with a request of its own."""
+        key = tuple(array.shape for array in inputs)
+        if key not in self._compiled:
+            model = self._model.clone()
+            shapes = {port: list(inputs[_number(port)].shape) for port in model.inputs}
+            model.reshape(shapes)
+            self._compiled[key] = self._core.compile_model(model, "CPU", PROPERTIES)
+        return self._compiled[key]
 
 
 def _number(port: Any) -> int:

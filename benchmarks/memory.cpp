@@ -1,0 +1,93 @@
+// Memory of compiled models in a C++ program: resident and private bytes as models and threads come.
+// Defined on the command line: MODELS, a list of M(name, inputs, outputs) with floats per row, and
+// BATCH. Arguments: numbers of threads; a negative one asks for that many calls of the first model.
+// Prints one line per state: stage, models, threads, resident bytes, private bytes.
+#include <algorithm>
+#include <barrier>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include HEADERS
+
+namespace {
+
+struct Model {
+  int (*run)(const float *, float *, void *);
+  int64_t workspace, inputs, outputs;
+};
+
+#define M(name, inputs, outputs)                                                            \
+  Model{[](const float *x, float *y, void *w) { return int(name##_run(BATCH, x, y, w)); }, \
+        int64_t(name##_workspace_bytes(BATCH)), (inputs) * BATCH, (outputs) * BATCH},
+
+void tell(const char *stage, int models, int threads) {
+  std::FILE *file = std::fopen("/proc/self/smaps_rollup", "r");
+  long resident = 0, privately = 0;
+  char line[256];
+  while (file != nullptr && std::fgets(line, sizeof line, file) != nullptr) {
+    long kilobytes = 0;
+    if (std::sscanf(line, "Rss: %ld", &kilobytes) == 1) resident = kilobytes;
+    if (std::sscanf(line, "Private_Clean: %ld", &kilobytes) == 1 ||
+        std::sscanf(line, "Private_Dirty: %ld", &kilobytes) == 1)
+      privately += kilobytes;
+  }
+  if (file != nullptr) std::fclose(file);
+  std::printf("%s %d %d %ld %ld\n", stage, models, threads, resident * 1024, privately * 1024);
+}
+
+// Each thread evaluates every model with buffers of its own, and stays until all were counted.
+void run(const std::vector<Model> &models, int threads) {
+  std::barrier together(threads + 1);
+  std::vector<std::thread> pool;
+  for (int t = 0; t < threads; ++t) {
+    pool.emplace_back([&] {
+      int64_t workspace = 0, inputs = 0, outputs = 0;
+      for (const Model &m : models) {
+        workspace = std::max(workspace, m.workspace);
+        inputs = std::max(inputs, m.inputs);
+        outputs = std::max(outputs, m.outputs);
+      }
+      void *scratch = std::aligned_alloc(64, size_t((workspace + 127) / 64 * 64));
+      std::vector<float> x(size_t(inputs), 0.5f), y(size_t(outputs), 0.0f);
+      for (const Model &m : models)
+        if (m.run(x.data(), y.data(), scratch) != 0) std::abort();
+      together.arrive_and_wait();
+      together.arrive_and_wait();
+      std::free(scratch);
+    });
+  }
+  together.arrive_and_wait();
+  tell("run", int(models.size()), threads);
+  together.arrive_and_wait();
+  for (std::thread &thread : pool) thread.join();
+}
+
+// Many calls of one model, which must not make the process grow.
+void call(const Model &m, int calls) {
+  void *scratch = std::aligned_alloc(64, size_t((m.workspace + 127) / 64 * 64));
+  std::vector<float> x(size_t(m.inputs), 0.5f), y(size_t(m.outputs), 0.0f);
+  if (m.run(x.data(), y.data(), scratch) != 0) std::abort();
+  tell("before", 1, 1);
+  for (int i = 0; i < calls; ++i) m.run(x.data(), y.data(), scratch);
+  tell("after", 1, 1);
+  std::free(scratch);
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  tell("start", 0, 0);
+  const std::vector<Model> models{MODELS};
+  tell("load", int(models.size()), 0);
+  for (int i = 1; i < argc; ++i) {
+    const int number = std::atoi(argv[i]);
+    if (number > 0)
+      run(models, number);
+    else
+      call(models.front(), -number);
+  }
+}
