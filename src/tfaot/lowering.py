@@ -15,6 +15,7 @@ from tfaot.ir.module import Module
 from tfaot.ir.shapes import Shape, TupleShape, dim_at
 from tfaot.passes.canonicalise import Canonicalise
 from tfaot.passes.pipeline import run_passes
+from tfaot.passes.prefix_sums import RestorePrefixSums
 from tfaot.signature import listed_dim
 from tfaot.symbolic.errors import NotSymbolicError
 from tfaot.symbolic.merge import merge
@@ -54,7 +55,7 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     """
     if not loaded.signature.has_batch:
         progress("lower", "")
-        module = loaded.module(None)
+        module = _module(loaded, None)
         _check_outputs(loaded, module)
         return Lowered((module,), (None,))
     lowered = None if loaded.signature.irregular else _symbolic(loaded, progress)
@@ -70,7 +71,7 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     static = []
     for batch in batch_sizes:
         progress("lower", f"batch {batch}")
-        static.append(loaded.module(batch))
+        static.append(_module(loaded, batch))
         _check_outputs(loaded, static[-1])
     regular = _settle_outputs(loaded, static, batch_sizes)
     return Lowered(tuple(static), tuple(batch_sizes), reason, composable=regular)
@@ -84,7 +85,7 @@ def _symbolic(loaded: LoadedModel, progress: Progress) -> Lowered | str:
     for enough in (2, len(PROBES)):
         for batch in PROBES[len(modules) : enough]:
             progress("lower", f"batch {batch}")
-            modules.append(loaded.module(batch))
+            modules.append(_module(loaded, batch))
         progress("symbolic", "")
         try:
             merged = _merged(modules)
@@ -107,6 +108,11 @@ def _irregularity(loaded: LoadedModel, known: bool, progress: Progress) -> str:
     except ModelError:
         return reason
     return found if isinstance(found, str) else reason
+
+
+def _module(loaded: LoadedModel, batch: int | None) -> Module:
+    """The model's HLO at one batch size, with prefix sums whole."""
+    return RestorePrefixSums().run(loaded.module(batch))
 
 
 def _check_outputs(loaded: LoadedModel, module: Module) -> None:

@@ -136,12 +136,33 @@ def test_rows_of_different_lengths(compiled, function, tf):
         check(artifact, model, tf, rows(8, seed))
 
 
-def test_static_batch_sizes_are_never_stitched(compiled, function, tf):
-    """All elements are kept of the inputs tried: rows seem to stay apart, and don't."""
-    model = function(lambda x: tf.boolean_mask(x, x[:, 0] > -1e30), ([None, 4], "float32"))
-    artifact = compiled(model, batch_sizes=(2, 5))
+def test_any_batch(compiled, function, tf):
+    model = function(lambda x: outputs(tf, x), ([None, 4], "float32"))
+    artifact = compiled(model)
+    assert artifact.manifest.batch.kind == "symbolic"
     assert not artifact.manifest.batch.rows_independent
-    for n in (2, 5):
+    for n in (0, 1, 3, 16, 77):
+        x = rows(n)
+        # TensorFlow has no first row to choose columns by where there are no rows.
+        if n:
+            check(artifact, model, tf, x)
+        else:
+            assert artifact(x)["mask_size"] == 0
+
+
+def test_bounds_without_a_rule_are_compiled_for_given_batches(compiled, function, tf):
+    """Pairs of rows: the bound grows with the square of the batch."""
+
+    def body(x):
+        distances = tf.reduce_sum(tf.square(x[:, None] - x), -1)
+        return {"near": tf.where(distances < 4.0)}
+
+    model = function(body, ([None, 4], "float32"))
+    artifact = compiled(model, batch_sizes=(2, 5, 9))
+    assert artifact.manifest.batch.kind == "static"
+    assert not artifact.manifest.batch.rows_independent
+    assert [artifact.outputs[0].shape(n) for n in (2, 5, 9)] == [(4, 2), (25, 2), (81, 2)]
+    for n in (2, 5, 9):
         check(artifact, model, tf, rows(n))
 
 
