@@ -30,6 +30,8 @@ _OWN_FLAGS = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
 )
+# What TensorFlow would fold before XLA sees it hides what depends on the batch size, too.
+_OWN_TF_FLAGS = ("--tf_xla_disable_constant_folding=true",)
 _NO_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 """Several times faster and without a fusion around each op; but XLA turns scatter into loops."""
 
@@ -58,9 +60,8 @@ def worker_environment(
     flags = [*_flags_of(environment.get("XLA_FLAGS", "")), *_checked(xla_flags, "--xla-flags")]
     environment["XLA_FLAGS"] = " ".join(merge_flags(flags, keep_scatter=keep_scatter))
     extra = _checked(tf_xla_flags, "--tf-xla-flags")
-    if extra:
-        known = environment.get("TF_XLA_FLAGS", "").split()
-        environment["TF_XLA_FLAGS"] = " ".join([*known, *extra])
+    known = environment.get("TF_XLA_FLAGS", "").split()
+    environment["TF_XLA_FLAGS"] = " ".join([*_OWN_TF_FLAGS, *known, *extra])
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # oneDNN picks its summation order by CPU: without it, TensorFlow's own errors, which the
     # manifest reports, are the same on other machines.

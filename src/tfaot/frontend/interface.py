@@ -10,8 +10,12 @@ from tfaot.ir.dtypes import DType
 from tfaot.ir.shapes import BatchDim, Dim, affine, dim_at
 from tfaot.signature import TensorSpec
 
-PROBES = (31, 37, 41)
-"""Batch sizes at which output sizes are compared: primes, and above the sizes XLA unrolls at."""
+PROBES = (31, 38, 41)
+"""Batch sizes at which output sizes are compared, above the sizes that XLA unrolls at.
+
+Primes and twice a prime are seldom dimensions of a model; odd ones alone would hide roundings to
+even numbers.
+"""
 
 # TensorFlow's DataType enumeration (tensorflow/core/framework/types.proto).
 _DTYPES: dict[int, DType] = {
