@@ -18,9 +18,7 @@ from pathlib import Path
 import cost
 import machine
 import memory
-from limits import Limits, build_limits
-from measure import Cell, load_subject, measure_cell, measure_cold
-from models import (
+from bench_models import (
     BenchModel,
     grid_models,
     quick_models,
@@ -28,6 +26,8 @@ from models import (
     shape_models,
     shared_models_folder,
 )
+from limits import Limits, build_limits
+from measure import Cell, load_subject, measure_cell, measure_cold
 from prepare import default_work_folder, freeze, make_models, prepare_engines
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

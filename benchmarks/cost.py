@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench_models import BenchModel, definitions_digest
 from measure import Spread
-from models import BenchModel, definitions_digest
 from prepare import make_models
 from rich.progress import Progress
 from store import Store

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models import BenchModel, definitions_digest
+from bench_models import BenchModel, definitions_digest
 from prepare import freeze, make_models
 from rich.progress import Progress
 from store import Store

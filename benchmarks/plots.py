@@ -17,7 +17,7 @@ Styles = Mapping[str, tuple[str, str]]
 
 
 def draw_all(output: Path, records: Sequence[Record], styles: Styles) -> list[str]:
-    """Draw what there is data for as PNG and PDF; the names of the plots, if matplotlib is there."""
+    """Draw what there is data for as PNG and PDF; the names of the plots."""
     if importlib.util.find_spec("matplotlib") is None:
         return []
     pyplot = _pyplot()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from models import BenchModel, definitions_digest
+from bench_models import BenchModel, definitions_digest
 
 from tfaot.engines import Engine, EngineError
 from tfaot.engines.converter import Converter, freeze_model
@@ -30,7 +30,7 @@ def make_models(work: Path, models: Sequence[BenchModel]) -> None:
     missing = [n for n in names if not (folder / f"{n}.keras").exists()]
     if missing:
         subprocess.run(
-            [sys.executable, str(HERE / "models.py"), str(folder), *missing],
+            [sys.executable, str(HERE / "bench_models.py"), str(folder), *missing],
             check=True,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},

@@ -1,7 +1,7 @@
 """The benchmark's models: the poster's grid, other shapes, and real models where they are at hand.
 
-Run as a program, `models.py FOLDER NAME...` makes the models that FOLDER lacks; weights are random,
-batch normalisations as after training.
+Run as a program, `bench_models.py FOLDER NAME...` makes the models that FOLDER lacks; weights are
+random, batch normalisations as after training.
 """
 
 from __future__ import annotations
