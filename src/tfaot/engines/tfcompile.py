@@ -42,7 +42,9 @@ SOURCES = (
     "tensorflow/compiler/tf2xla/allocator.cc",
     "tensorflow/compiler/tf2xla/xla_compiled_cpu_function.cc",
 )
-FLAGS = ("-std=c++17", "-O2", "-DNDEBUG", f"-march={CPU}", "-fPIC", "-w")
+FLAGS = ("-std=c++17", "-O2", "-DNDEBUG", f"-march={CPU}", "-fPIC", "-w", "-fno-gnu-unique")
+"""Without the last, the static data of all loaded models' classes of one name would be one."""
+
 LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 
 
