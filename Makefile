@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-models test-all lint format bench docs lock clean
+.PHONY: help setup demo test test-models test-all lint format bench bench-quick docs lock clean
 
 help:
 	@echo "make setup     .venv with tfaot, TensorFlow and the development tools (once, about a minute)"
@@ -18,7 +18,8 @@ help:
 	@echo "make test-all  the test suite with the slow tests"
 	@echo "make lint      ruff and mypy"
 	@echo "make format    ruff, which rewrites the files"
-	@echo "make bench     benchmarks against the machine's own limits, into benchmarks/results/"
+	@echo "make bench     tfaot next to other engines, into benchmarks/results/ (three quarters of an hour)"
+	@echo "make bench-quick  a tenth of it (five minutes)"
 	@echo "make docs      docs/support.md, from what the code generator does"
 	@echo "make lock      pin the newest versions in requirements.lock"
 	@echo "make clean     remove .venv and what the other targets made"
@@ -64,7 +65,10 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	@$(BIN)/python benchmarks/poster.py
+	@$(BIN)/python benchmarks/bench.py
+
+bench-quick: $(STAMP)
+	@$(BIN)/python benchmarks/bench.py --quick
 
 docs: $(STAMP)
 	@$(BIN)/python tests/docs/support_table.py > docs/support.md.new

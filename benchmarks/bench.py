@@ -1,7 +1,8 @@
 """The benchmark: tfaot next to the engines that a user could pick instead.
 
 Parts: `grid` (the poster's models), `shapes` (other models), `real` (trained models where they are
-at hand), `cold` (batch 1 with cold caches), `memory`, `cost`, and `report`. What was measured is
+at hand), `cold` (batch 1 with cold caches), `memory`, `cost`, and `poster`
+(tfaot alone, for several targets, next to the machine's limits). What was measured is
 kept in the work folder, and a stopped run goes on from there. One process pinned to one core, every
 engine on one thread, engines interleaved round by round.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -41,7 +43,7 @@ from tfaot.packaging.manifest import read_manifest
 
 HERE = Path(__file__).resolve().parent
 TIMED = ("grid", "shapes", "real", "cold")
-PARTS = (*TIMED, "memory", "cost")
+PARTS = (*TIMED, "memory", "cost", "poster")
 ROUNDS = 30
 
 
@@ -253,6 +255,11 @@ def measure_parts(
             memory.measure(bench.work, store, engines, progress, quick=options.quick)
         if "cost" in parts:
             cost.measure(bench.work, store, engines, progress)
+    if "poster" in parts and not store.has(part="poster"):
+        output = options.output or HERE / "results"
+        command = [sys.executable, str(HERE / "poster.py"), "--output", str(output)]
+        subprocess.run(command, check=True)
+        store.add([{"part": "poster", "status": "ok", "engine": "tfaot-c", "model": "poster"}])
 
 
 def main() -> None:
