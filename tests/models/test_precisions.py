@@ -83,3 +83,41 @@ def test_fake_quantised_layers(compiled, tf):
     found = compiled(model)(x)
     for name, expected in model(x).items():
         np.testing.assert_allclose(found[name], expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_of_four_bits_stay_packed(compiled, keras, shake):
+    stack = [keras.layers.Dense(96, "relu"), keras.layers.Dense(128)]
+    model = shake(keras.Sequential([keras.Input((64,)), *stack]))
+    model.quantize("int4")
+    packed = (64 * 96 + 96 * 128) // 2
+    artifact = compiled(model)
+    assert artifact.manifest.weights_bytes < 1.3 * packed  # scales and biases are float32
+    x = np.random.default_rng(1).normal(size=(19, 64)).astype(np.float32)
+    expected = np.asarray(model(x))
+    np.testing.assert_allclose(artifact(x), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_converted_and_transposed_weights_are_stored_once_and_small(compiled, function, tf):
+    w = np.random.default_rng(0).normal(size=(64, 80)).astype(np.float32)
+
+    def body(x):
+        code = tf.tanh(x @ tf.cast(w, tf.float64))
+        return {"back": tf.matmul(code, tf.cast(w, tf.float64), transpose_b=True), "code": code}
+
+    model = function(body, ([None, 64], "float64"))
+    artifact = compiled(model)
+    assert artifact.manifest.weights_bytes == w.nbytes
+    x = np.random.default_rng(1).normal(size=(19, 64))
+    for name, value in model(tf.constant(x)).items():
+        np.testing.assert_allclose(artifact(x)[name], value.numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_causal_masks_are_computed(compiled, keras, shake):
+    source = keras.Input((128, 16))
+    attention = keras.layers.MultiHeadAttention(2, 8)
+    model = shake(keras.Model(source, attention(source, source, use_causal_mask=True)))
+    artifact = compiled(model)
+    parameters = sum(np.asarray(w).nbytes for w in model.weights)
+    assert artifact.manifest.weights_bytes < parameters + 1024  # a mask of bits would take 2048
+    x = np.random.default_rng(1).normal(size=(3, 128, 16)).astype(np.float32)
+    np.testing.assert_allclose(artifact(x), np.asarray(model(x)), rtol=1e-4, atol=1e-5)

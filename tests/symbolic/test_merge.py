@@ -336,3 +336,10 @@ def test_misuse_is_refused():
         merge(modules[:1], PROBES[:1])
     with pytest.raises(ValueError, match="distinct"):
         merge(modules[:2], (31, 31))
+
+
+def test_constants_without_elements():
+    modules = with_constant(lambda b: np.zeros((b, 0), np.float32), "  ROOT %r = SHAPE negate(%k)")
+    merged = merge(modules, PROBES)
+    assert str(merged.entry.root.shape) == "f32[B,0]"
+    assert values_at(merged, 7)[0].shape == (7, 0)

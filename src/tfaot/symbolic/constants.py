@@ -78,6 +78,9 @@ def emit_constant(
     """
     if shape.is_static and all(same_bits(v, values[0]) for v in values):
         return emitter.constant(values[0])
+    if 0 in shape.dims:
+        nothing = emitter.constant(np.zeros((), shape.dtype.numpy))
+        return emitter.op("broadcast", shape, nothing, attrs=Broadcast(()))
     symbolic = [axis for axis, dim in enumerate(shape.dims) if isinstance(dim, BatchDim)]
     if not symbolic:
         return _emit_elementwise(values, shape, batches, emitter)

@@ -6,6 +6,7 @@ passes. Output: a `VerificationReport`, or a VerificationError that names output
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +165,21 @@ def _takes_long(runs: Sequence[_Run], batch: int) -> bool:
     if batch <= MUST_RUN or not runs or not runs[-1].batch:
         return False
     spent = sum(run.seconds for run in runs)
-    return spent + runs[-1].seconds * batch / runs[-1].batch > SECONDS
+    last = runs[-1]
+    expected: float = last.seconds * (batch / last.batch) ** _growth(runs)
+    return spent + expected > SECONDS
+
+
+def _growth(runs: Sequence[_Run]) -> float:
+    """The power of the batch size with which work grows, going by the two largest so far.
+
+    Linear algebra over the rows takes their number to the fourth.
+    """
+    *others, last = runs
+    before = next((run for run in reversed(others) if 0 < run.batch < last.batch), None)
+    if before is None or not before.seconds or not last.seconds:
+        return 1.0
+    return max(1.0, math.log(last.seconds / before.seconds) / math.log(last.batch / before.batch))
 
 
 class _Reference:
