@@ -29,7 +29,8 @@ class CompileOptions:
         outputs: names of the graph's outputs, in order; empty lets the frontend find them.
         input_shapes: for inputs with unknown axes, sizes per axis; None is the batch axis.
         set_values: placeholders of frozen graphs that are fixed to a value.
-        custom_objects: Keras custom objects (layers, functions) by name, or `module:name` texts.
+        custom_objects: Keras custom objects (layers, functions) by name, or texts
+            `module:name` (`module` for all that it defines).
         target: `native`, an x86-64 level or an LLVM cpu name.
         batch_sizes: static batch sizes, ascending, for models without a symbolic form.
         namespace: C++ namespace of the generated class (`a::b` nests).

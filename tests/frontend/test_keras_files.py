@@ -71,7 +71,12 @@ def test_custom_objects_by_name(custom):
         with pytest.raises(UsageError, match="'doubling_layers' has no 'Thrice'"):
             session.load(wrong)
         with pytest.raises(UsageError, match="must have the form module:name"):
+            session.load(ModelSource(folder / "m.keras", custom_objects=("doubling_layers:",)))
+        with pytest.raises(UsageError, match="'Twice' can't be imported"):
             session.load(ModelSource(folder / "m.keras", custom_objects=("Twice",)))
+        whole = ModelSource(folder / "m.keras", custom_objects=("doubling_layers",))
+        (result,) = session.load(whole).evaluate([np.ones((2, 4), np.float32)])
+        np.testing.assert_array_equal(result, np.full((2, 4), 2, np.float32))
 
 
 def test_custom_objects_of_python(session, custom):

@@ -63,7 +63,9 @@ def compile_command(
     ] = None,
     custom_objects: Annotated[
         list[str] | None,
-        typer.Option(help="module:name of a Keras custom object. Repeatable."),
+        typer.Option(
+            help="Keras custom objects: module:name, or module for all of it. Repeatable."
+        ),
     ] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with TensorFlow afterwards.")

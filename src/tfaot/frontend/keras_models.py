@@ -1,11 +1,8 @@
-"""Keras models, of files and of Python: reading, tracing for inference, names of the interface."""
+"""Keras models: tracing for inference, names of the interface."""
 
 from __future__ import annotations
 
-import importlib
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from tfaot.errors import ModelError, UsageError
@@ -13,57 +10,6 @@ from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.messages import translated
 from tfaot.frontend.names import result_names, unique_names
 from tfaot.frontend.tensorflow import freeze, keras_package, short_name, tf_module
-
-_UNKNOWN_OBJECT = re.compile(
-    r"(?:Could not locate (?:class|function)|Unknown (?:layer|function|object|activation function"
-    r"|\w+)):? '?(\w+)'?"
-)
-
-
-def load_keras(path: Path, custom_objects: Sequence[str]) -> FrozenGraph:
-    """The frozen inference function of a `.keras` or `.h5` file.
-
-    Files that Keras 3 refuses are tried with tf_keras, which reads those of Keras 2.
-
-    Raises:
-        ModelError: neither can read it.
-    """
-    objects = import_objects(custom_objects)
-    return freeze_keras(read_keras(path, objects))
-
-
-def read_keras(path: Path, objects: Mapping[str, object]) -> Any:
-    """The Keras or tf_keras model in a file; ModelError where neither can read it."""
-    keras, legacy = keras_package("keras"), keras_package("tf_keras")
-    if keras is None:
-        raise UsageError("Keras is needed to read this model and is not installed")
-    try:
-        return _read(keras, path, objects)
-    except ModelError as error:
-        if legacy is None:
-            raise _explained(path, error) from None
-        try:
-            return _read(legacy, path, objects)
-        except ModelError:
-            # tf_keras is the second choice: its complaint about a newer file would mislead.
-            raise _explained(path, error) from None
-
-
-def import_objects(names: Sequence[str]) -> dict[str, object]:
-    """The Python objects called `module:name`, by name; UsageError where there is none."""
-    found: dict[str, object] = {}
-    for name in names:
-        module, separator, attribute = name.partition(":")
-        if not (module and separator and attribute):
-            raise UsageError(f"--custom-objects: '{name}' must have the form module:name")
-        with translated(UsageError, f"--custom-objects: '{module}' can't be imported"):
-            value = importlib.import_module(module)
-        for part in attribute.split("."):
-            if not hasattr(value, part):
-                raise UsageError(f"--custom-objects: '{module}' has no '{attribute}'")
-            value = getattr(value, part)
-        found[attribute.split(".")[-1]] = value
-    return found
 
 
 def freeze_keras(model: Any) -> FrozenGraph:
@@ -88,7 +34,8 @@ def freeze_keras(model: Any) -> FrozenGraph:
         return model(packed, training=False)
 
     with translated(ModelError, "the Keras model can't be traced"):
-        function = tf.function(call, autograph=False).get_concrete_function(*flat)
+        # Layers of the user's may hold conditions and loops in Python over tensors.
+        function = tf.function(call).get_concrete_function(*flat)
     given = unique_names(_keras_input_names(structure, specs))
     return freeze(function, given, _keras_output_names(model, function))
 
@@ -97,27 +44,6 @@ def is_keras(model: Any) -> bool:
     """Whether this is a Keras 3 or tf_keras model, told without importing either."""
     modules = {cls.__module__.split(".")[0] for cls in type(model).__mro__}
     return bool(modules & {"keras", "tf_keras"}) and hasattr(model, "layers")
-
-
-def _read(package: Any, path: Path, objects: Mapping[str, object]) -> Any:
-    with translated(ModelError, f"the Keras model '{path}' can't be loaded"):
-        return package.models.load_model(str(path), custom_objects=dict(objects), compile=False)
-
-
-def _explained(path: Path, error: ModelError) -> ModelError:
-    """The error with what to do, for the two that only the user can mend."""
-    if unknown := _UNKNOWN_OBJECT.search(str(error)):
-        name = unknown.group(1)
-        return ModelError(
-            f"the Keras model '{path}' needs the object '{name}': "
-            f"pass it with --custom-objects module:{name}"
-        )
-    if "Lambda" in str(error):
-        return ModelError(
-            f"the Keras model '{path}' holds a Lambda layer, whose code is not run from a file: "
-            "load it in Python and pass the model object"
-        )
-    return error
 
 
 def _keras_inputs(model: Any) -> Any:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tfaot.errors import ModelError, UsageError
 from tfaot.frontend import graph as graphs
-from tfaot.frontend import keras_models, saved_models
+from tfaot.frontend import saved_models
 from tfaot.frontend import tensorflow as backend
 from tfaot.frontend.dropout import fold_masks
 from tfaot.frontend.environment import expands_scatter
@@ -38,6 +38,8 @@ from tfaot.frontend.interface import (
     element_type,
     input_specs,
 )
+from tfaot.frontend.keras_files import load_model
+from tfaot.frontend.keras_models import freeze_keras
 from tfaot.frontend.leftovers import restricted, without_leftovers
 from tfaot.frontend.messages import translated
 from tfaot.frontend.model_description import Description
@@ -256,7 +258,7 @@ def _load(source: ModelSource, kind: ModelKind) -> _Loaded:
         case ModelKind.SAVED_MODEL:
             graph = saved_models.load_saved_model(source.path, source.signature)
         case ModelKind.KERAS:
-            graph = keras_models.load_keras(source.path, source.custom_objects)
+            graph = freeze_keras(load_model(source.path, source.custom_objects))
         case ModelKind.GRAPH:
             graph, settled = _load_graph(source)
         case ModelKind.EXPORTED:

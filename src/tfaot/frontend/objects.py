@@ -8,7 +8,8 @@ from typing import Any
 
 from tfaot.errors import ModelError, UsageError
 from tfaot.frontend.graph import FrozenGraph
-from tfaot.frontend.keras_models import freeze_keras, is_keras, read_keras
+from tfaot.frontend.keras_files import read_keras
+from tfaot.frontend.keras_models import freeze_keras, is_keras
 from tfaot.frontend.messages import translated
 from tfaot.frontend.names import argument_name, result_names, unique_names
 from tfaot.frontend.tensorflow import freeze, tf_module

@@ -38,7 +38,8 @@ class ModelSource:
         outputs: graph nodes that are the outputs; empty: the sinks of the graph.
         input_shapes: per input, its dimensions; None, -1 or "?" marks the batch axis.
         set_values: per placeholder or input, the value that it is fixed to.
-        custom_objects: `module:name` of the Python objects that a Keras file refers to.
+        custom_objects: `module:name` of the Python objects that a Keras file refers to, or `module`
+            for all that it defines.
     """
 
     path: Path

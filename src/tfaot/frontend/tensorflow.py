@@ -11,7 +11,9 @@ import ctypes
 import gc
 import importlib
 import importlib.util
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +59,16 @@ def keras_package(name: str) -> Any:
     """The package `keras` or `tf_keras`, which run TensorFlow; None where it is not installed."""
     tf_module()
     return importlib.import_module(name) if importlib.util.find_spec(name) is not None else None
+
+
+def select_old_keras() -> None:
+    """Let modules imported from now on find tf_keras under the name `tensorflow.keras`."""
+    tf = tf_module()
+    old = importlib.import_module("tf_keras.api._v2.keras")
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    for name in [n for n in sys.modules if n.split(".")[:2] == ["tensorflow", "keras"]]:
+        del sys.modules[name]
+    sys.modules["tensorflow.keras"] = tf.keras = old
 
 
 def prepare() -> None:
@@ -435,6 +447,16 @@ def run(function: Any, tensors: Sequence[Any]) -> list[Any]:
     """One call of a function made by `make_function` or `make_session_function`."""
     with translated(ModelError, "TensorFlow can't evaluate the model"):
         return list(function(*tensors))
+
+
+def run_part(graph_def: Any, tensors: Sequence[str]) -> list[NDArray[Any]]:
+    """The values of tensors of a graph that takes no inputs."""
+    tf = tf_module()
+    full = tf.Graph()
+    with full.as_default():
+        tf.graph_util.import_graph_def(graph_def, name="")
+    with tf.compat.v1.Session(graph=full) as session:
+        return list(session.run(list(tensors)))
 
 
 def lacks_kernel(error: ModelError) -> bool:
