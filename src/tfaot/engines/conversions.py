@@ -124,10 +124,25 @@ def tflite(folder: str, path: str, batch: int | None) -> None:
     for function in graph_def.library.function:
         if not context.has_function(function.signature.name):
             context.add_function_def(function)
-    concrete = tf.function(call, autograph=False).get_concrete_function(*specs)
+    if batch is not None and files.origin.path.endswith(".keras"):
+        concrete = _keras_function(files, specs)
+    else:
+        concrete = tf.function(call, autograph=False).get_concrete_function(*specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
     with new_file(Path(path)) as new:
         new.write_bytes(converter.convert())
+
+
+def _keras_function(files: ModelFiles, specs: Sequence[Any]) -> Any:
+    """A Keras model traced for these shapes: loops then hold lists whose shapes are known."""
+    keras = importlib.import_module("keras")
+    tf = importlib.import_module("tensorflow")
+    model = keras.models.load_model(files.origin.path, compile=False)
+
+    def call(*arguments: Any) -> Any:
+        return tf.nest.flatten(model(arguments[0] if len(arguments) == 1 else list(arguments)))
+
+    return tf.function(call, autograph=False).get_concrete_function(*specs)
 
 
 def tfcompile(folder: str, directory: str, batch: int, cpp_class: str, target: str) -> None:
