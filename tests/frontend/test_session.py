@@ -161,3 +161,14 @@ def test_an_unknown_xla_flag_is_told(keras):
         pytest.raises(UsageError, match="Unknown flag in XLA_FLAGS: --xla_no_such_flag"),
     ):
         loaded.lower(31)
+
+
+def test_nothing_is_left_in_the_temporary_folder(tmp_path, keras, monkeypatch):
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "m.keras")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    with open_model(tmp_path / "m.keras") as model:
+        assert model.lower(31)
+    assert list(scratch.iterdir()) == []

@@ -70,6 +70,9 @@ class TensorFlowSession:
         self._twin: TensorFlowSession | None = None
         self._lock = threading.RLock()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        # TensorFlow leaves generated sources behind where a process ends at once.
+        self._scratch = tempfile.TemporaryDirectory(prefix="tfaot-", ignore_cleanup_errors=True)
+        environment["TMPDIR"] = self._scratch.name
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tfaot.frontend.worker"],
             stdin=subprocess.PIPE,
@@ -104,6 +107,7 @@ class TensorFlowSession:
             process.kill()
             process.wait()
         self._stderr.close()
+        self._scratch.cleanup()
 
     def load(self, source: ModelSource) -> LoadedModel:
         """Load and freeze a model and find its signature.
