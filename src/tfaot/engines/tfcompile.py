@@ -122,7 +122,7 @@ def find_compiler() -> str | None:
 
 
 def build_runtime(folder: Path) -> list[Path]:
-    """The objects of the runtime, built in `folder` unless they are there: two minutes, once.
+    """The runtime, built in `folder` unless it is there: two minutes, once.
 
     Raises:
         EngineError: the compiler fails.
@@ -137,7 +137,20 @@ def build_runtime(folder: Path) -> list[Path]:
                 include = [f"-I{_package() / 'include'}", f"-I{root}"]
                 _run([*FLAGS, *include, "-c", str(root / source), "-o", str(path)])
         objects.append(target)
-    return objects
+    return [*objects, *(_stand_in(place, name) for name in LIBRARIES)]
+
+
+def _stand_in(folder: Path, name: str) -> Path:
+    """An empty library of the same name to link against: looking through TensorFlow's takes long.
+
+    What is missing is found when the model is loaded, from the real ones.
+    """
+    target = folder / name
+    if not target.exists():
+        with new_file(target) as path:
+            flags = ["-shared", "-fPIC", "-x", "c++", "/dev/null", f"-Wl,-soname,{name}"]
+            _run([*flags, "-o", str(path)])
+    return target
 
 
 def _package() -> Path:
@@ -168,10 +181,9 @@ def _link(library: Path, batches: Sequence[int], runtime: Sequence[Path]) -> Non
                 f"-I{folder}",
                 str(wrapper),
                 *map(str, objects),
+                "-Wl,--no-as-needed",
                 *map(str, runtime),
-                *(str(package / name) for name in LIBRARIES),
                 f"-Wl,-rpath,{package}",
-                "-Wl,--no-undefined",
                 "-o",
                 str(path),
             ]
