@@ -182,7 +182,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--output", type=Path, default=None, help="folder of the results")
     parser.add_argument("--docs", type=Path, default=None, help="page to write, for the full run")
     parser.add_argument("--report-only", action="store_true", help="from what is measured already")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.work = options.work.resolve()
+    return options
 
 
 def chosen(models: Sequence[BenchModel], options: argparse.Namespace) -> list[BenchModel]:

@@ -327,7 +327,7 @@ def left_out(records: Iterable[Record], titles: Mapping[str, str]) -> list[str]:
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for r in records:
         if r["status"] != "ok":
-            reason = str(r.get("reason", "")).replace("|", "/")
+            reason = " ".join(str(r.get("reason", "")).replace("|", "/").split())
             key = (titles.get(r["engine"], r["engine"]), r["status"], r["model"], reason)
             found.setdefault(key, []).append(str(r.get("batch", r.get("variant", ""))))
     if not found:

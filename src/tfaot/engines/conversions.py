@@ -124,7 +124,7 @@ def tflite(folder: str, path: str, batch: int | None) -> None:
     for function in graph_def.library.function:
         if not context.has_function(function.signature.name):
             context.add_function_def(function)
-    if batch is not None and files.origin.path.endswith(".keras"):
+    if batch is not None and files.origin.path.endswith((".keras", ".h5")):
         concrete = _keras_function(files, specs)
     else:
         concrete = tf.function(call, autograph=False).get_concrete_function(*specs)
@@ -135,7 +135,9 @@ def tflite(folder: str, path: str, batch: int | None) -> None:
 
 def _keras_function(files: ModelFiles, specs: Sequence[Any]) -> Any:
     """A Keras model traced for these shapes: loops then hold lists whose shapes are known."""
-    keras = importlib.import_module("keras")
+    # HDF5 files are of Keras 2, which lives on as tf_keras.
+    old = files.origin.path.endswith(".h5")
+    keras = importlib.import_module("tf_keras" if old else "keras")
     tf = importlib.import_module("tensorflow")
     model = keras.models.load_model(files.origin.path, compile=False)
 
