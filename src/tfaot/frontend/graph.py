@@ -271,6 +271,11 @@ def find_outputs(graph_def: Any) -> tuple[str, ...]:
     return tuple(candidates)
 
 
+def draws_stateless(graph_def: Any) -> bool:
+    """Whether random numbers are drawn from a seed, for which XLA has generators of its own."""
+    return any(node.op.startswith("StatelessRandom") for node in all_nodes(graph_def))
+
+
 def check_determinism(graph: FrozenGraph) -> None:
     """Refuse random ops with a state, Python functions and lookup tables in the graph.
 

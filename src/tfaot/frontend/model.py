@@ -113,7 +113,10 @@ class Model:
         return array
 
     def evaluate(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """The results of plain TensorFlow, or of XLA where TensorFlow has no kernel for the CPU."""
+        """The results of plain TensorFlow.
+
+        They are XLA's where TensorFlow has no kernel for the CPU, or another random generator.
+        """
         return backend.to_arrays(self._run([*backend.to_tensors(inputs), *self._reference_weights]))
 
     def time(self, inputs: Sequence[NDArray[Any]], repetitions: int, warmup: int) -> list[float]:
@@ -147,6 +150,9 @@ class Model:
             old = graphs.has_control_flow_v1(self._reference.graph_def)
             make = backend.make_session_function if old else backend.make_function
             self._evaluator = make(self._reference, shapes)
+            if not old and graphs.draws_stateless(self._reference.graph_def):
+                # Of one seed, XLA makes other numbers than TensorFlow's kernels.
+                self._evaluator = backend.compiled_by_xla(self._evaluator)
         return self._evaluator
 
     def _shapes(self, batch: int | None) -> list[tuple[int, ...]]:

@@ -449,16 +449,6 @@ def run(function: Any, tensors: Sequence[Any]) -> list[Any]:
         return list(function(*tensors))
 
 
-def run_part(graph_def: Any, tensors: Sequence[str]) -> list[NDArray[Any]]:
-    """The values of tensors of a graph that takes no inputs."""
-    tf = tf_module()
-    full = tf.Graph()
-    with full.as_default():
-        tf.graph_util.import_graph_def(graph_def, name="")
-    with tf.compat.v1.Session(graph=full) as session:
-        return list(session.run(list(tensors)))
-
-
 def lacks_kernel(error: ModelError) -> bool:
     """Whether an evaluation failed as TensorFlow can't run an op on the CPU, though XLA may."""
     cause = error.__cause__
