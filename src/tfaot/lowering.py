@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tfaot.errors import ModelError, UnsupportedError
 from tfaot.frontend.interface import PROBES
+from tfaot.ir.attributes import Constant
 from tfaot.ir.module import Module
 from tfaot.ir.shapes import Shape, TupleShape, dim_at
 from tfaot.passes.canonicalise import Canonicalise
@@ -56,9 +57,19 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
     if not loaded.signature.has_batch:
         progress("lower", "")
         module = _module(loaded, None)
+        if _is_bulky(module, loaded):
+            module = _smaller(module, _module(loaded.unfolded(), None))
         _check_outputs(loaded, module)
         return Lowered((module,), (None,))
     lowered = None if loaded.signature.irregular else _symbolic(loaded, progress)
+    if isinstance(lowered, str):
+        unfolded = _symbolic(loaded.unfolded(), progress)
+        lowered = unfolded if isinstance(unfolded, Lowered) else lowered
+    elif lowered is not None and _is_bulky(lowered.modules[0], loaded):
+        unfolded = _symbolic(loaded.unfolded(), progress)
+        if isinstance(unfolded, Lowered):
+            smaller = _smaller(lowered.modules[0], unfolded.modules[0])
+            lowered = replace(lowered, modules=(smaller,))
     if isinstance(lowered, Lowered):
         _check_outputs(loaded, lowered.modules[0])
         return lowered
@@ -95,6 +106,31 @@ def _symbolic(loaded: LoadedModel, progress: Progress) -> Lowered | str:
         if enough == len(PROBES) or not _bends(merged):
             return Lowered((merged,), (None,))
     return reason
+
+
+def _is_bulky(module: Module, loaded: LoadedModel) -> bool:
+    """Whether constants take more than the model's parameters: something was made of them."""
+    return _constant_bytes(module) > 1.02 * loaded.parameter_bytes + _SMALL
+
+
+def _smaller(folded: Module, unfolded: Module) -> Module:
+    """The module with fewer bytes of constants; the folded one where they are equal."""
+    return unfolded if _constant_bytes(unfolded) < _constant_bytes(folded) else folded
+
+
+def _constant_bytes(module: Module) -> int:
+    """Bytes of a module's distinct constants, equal scalars aside."""
+    sizes = {
+        id(i.attrs.value): i.attrs.value.nbytes
+        for computation in module.computations()
+        for i in computation.instructions
+        if isinstance(i.attrs, Constant) and i.attrs.value.size > 1
+    }
+    return sum(sizes.values())
+
+
+_SMALL = 2048
+"""Bytes of constants that no model is lowered again for."""
 
 
 def _irregularity(loaded: LoadedModel, known: bool, progress: Progress) -> str:

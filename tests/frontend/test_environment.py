@@ -16,9 +16,9 @@ def test_flags_of_the_environment_and_of_options_are_kept():
     flags = environment["XLA_FLAGS"].split()
     assert flags[:2] == ["--xla_a=1", "--xla_b=2"]
     assert "--xla_cpu_multi_thread_eigen=false" in flags
-    assert environment["TF_XLA_FLAGS"] == (
-        "--tf_xla_disable_constant_folding=true --tf_xla_d=4 --tf_xla_c=3"
-    )
+    assert environment["TF_XLA_FLAGS"] == "--tf_xla_d=4 --tf_xla_c=3"
+    kept = worker_environment(base={"TF_XLA_FLAGS": "--tf_xla_d=4"}, keep_constants=True)
+    assert kept["TF_XLA_FLAGS"] == "--tf_xla_disable_constant_folding=true --tf_xla_d=4"
 
 
 def test_disabled_passes_are_merged_into_one_list():

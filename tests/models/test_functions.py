@@ -126,6 +126,15 @@ def test_rows_that_mix(compiled, function, tf):
             )
 
 
+def test_what_has_no_meaning_without_rows_is_refused_for_none(compiled, function, tf):
+    model = function(lambda x: tf.reduce_max(tf.sort(x, 0)[:1], 0), ([None, 3], "float32"))
+    artifact = compiled(model)
+    x = np.random.default_rng(1).normal(size=(7, 3)).astype(np.float32)
+    np.testing.assert_array_equal(artifact(x), x.min(0))
+    with pytest.raises(TfaotError, match="refuses batch size 0"):
+        artifact(x[:0])
+
+
 def test_special_values_pass_as_in_tensorflow(compiled, function, tf):
     def body(x):
         return {

@@ -101,8 +101,9 @@ def test_converted_and_transposed_weights_are_stored_once_and_small(compiled, fu
     w = np.random.default_rng(0).normal(size=(64, 80)).astype(np.float32)
 
     def body(x):
-        code = tf.tanh(x @ tf.cast(w, tf.float64))
-        return {"back": tf.matmul(code, tf.cast(w, tf.float64), transpose_b=True), "code": code}
+        wide = tf.cast(tf.constant(w), tf.float64)
+        code = tf.tanh(x @ wide)
+        return {"back": tf.matmul(code, wide, transpose_b=True), "code": code}
 
     model = function(body, ([None, 64], "float64"))
     artifact = compiled(model)

@@ -20,7 +20,7 @@ from tfaot.codegen.microkernel import POINTER
 from tfaot.codegen.types import I8, I32, I64
 from tfaot.ir.attributes import Slice
 from tfaot.ir.module import Instruction
-from tfaot.ir.shapes import BatchDim, Dim, Shape, dim_at
+from tfaot.ir.shapes import BatchDim, Shape, dim_at
 from tfaot.schedule.sizes import ALIGNMENT, NOTHING, Bytes, round_up
 from tfaot.signature import ListedDim, Signature, TensorSpec
 
@@ -87,7 +87,8 @@ class EntryEmitter:
 
         leave_if(builder.icmp_signed("<", batch, zero), NEGATIVE_BATCH)
         if not self.needs_run_without_rows:
-            leave_if(builder.icmp_signed("==", batch, zero), OK)
+            nothing = all(map(_vanishes, self.signature.outputs))
+            leave_if(builder.icmp_signed("==", batch, zero), OK if nothing else UNKNOWN_BATCH)
         null = ir.Constant(POINTER, None)
         specs = [*self.signature.inputs, *self.signature.outputs]
         needed = [a for a, s in zip(arrays, specs, strict=True) if 0 not in s.dims]
@@ -133,10 +134,9 @@ class EntryEmitter:
         if all(map(_vanishes, self.signature.outputs)):
             return False
         return all(
-            dim_at(d, 0) >= 0
+            _exists_without_rows(instruction)
             for body in self.bodies
             for instruction in body.variant.schedule.computation.instructions
-            for d in _sizes_and_starts(instruction)
         )
 
     # Static batch sizes
@@ -289,9 +289,17 @@ def _row_bytes(shape: Shape) -> int:
     return count * shape.dtype.itemsize
 
 
-def _sizes_and_starts(instruction: Instruction) -> tuple[Dim, ...]:
-    """The dimensions of an array, and of a slice where it begins."""
+def _exists_without_rows(instruction: Instruction) -> bool:
+    """Whether an array has a size at B = 0, and a slice lies in its array."""
     if not isinstance(instruction.shape, Shape):
-        return ()
-    starts = instruction.attrs.starts if isinstance(instruction.attrs, Slice) else ()
-    return (*instruction.shape.dims, *starts)
+        return True
+    if any(dim_at(d, 0) < 0 for d in instruction.shape.dims):
+        return False
+    if not isinstance(instruction.attrs, Slice):
+        return True
+    sizes = instruction.operands[0].array.dims
+    bounds = zip(instruction.attrs.starts, instruction.attrs.limits, sizes, strict=True)
+    return all(
+        dim_at(start, 0) >= 0 and dim_at(limit, 0) <= dim_at(size, 0)
+        for start, limit, size in bounds
+    )

@@ -30,8 +30,9 @@ _OWN_FLAGS = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
 )
-# What TensorFlow would fold before XLA sees it hides what depends on the batch size, too.
-_OWN_TF_FLAGS = ("--tf_xla_disable_constant_folding=true",)
+_NO_FOLDING = "--tf_xla_disable_constant_folding=true"
+"""What TensorFlow folds before XLA sees it hides what depends on the batch size, and is larger."""
+
 _NO_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 """Several times faster and without a fusion around each op; but XLA turns scatter into loops."""
 
@@ -44,6 +45,7 @@ def worker_environment(
     base: Mapping[str, str] | None = None,
     *,
     keep_scatter: bool = False,
+    keep_constants: bool = False,
 ) -> dict[str, str]:
     """The environment of a worker, from `base` (default: this process's own).
 
@@ -52,6 +54,7 @@ def worker_environment(
         tf_xla_flags: flags added to TF_XLA_FLAGS.
         base: the environment to start from.
         keep_scatter: leave scatter whole, at the price of slower lowering.
+        keep_constants: leave what TensorFlow would compute of constants and of the batch size.
 
     Raises:
         UsageError: a flag does not have the form `--name=value` or `--name`.
@@ -61,7 +64,8 @@ def worker_environment(
     environment["XLA_FLAGS"] = " ".join(merge_flags(flags, keep_scatter=keep_scatter))
     extra = _checked(tf_xla_flags, "--tf-xla-flags")
     known = environment.get("TF_XLA_FLAGS", "").split()
-    environment["TF_XLA_FLAGS"] = " ".join([*_OWN_TF_FLAGS, *known, *extra])
+    own = [_NO_FOLDING] if keep_constants else []
+    environment["TF_XLA_FLAGS"] = " ".join([*own, *known, *extra])
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # oneDNN picks its summation order by CPU: without it, TensorFlow's own errors, which the
     # manifest reports, are the same on other machines.

@@ -56,6 +56,7 @@ class TensorFlowSession:
         tf_xla_flags: Sequence[str] = (),
         *,
         keep_scatter: bool = False,
+        keep_constants: bool = False,
     ) -> None:
         """Start the worker.
 
@@ -64,10 +65,16 @@ class TensorFlowSession:
             tf_xla_flags: flags for TensorFlow's XLA bridge, in addition to TF_XLA_FLAGS.
             keep_scatter: start with the flags that models with scatter need; by default a second
                 worker with them is started when the first such model is lowered.
+            keep_constants: start with the flags by which TensorFlow folds no constants; by default
+                another worker with them is started when the first model is lowered so.
         """
-        environment = worker_environment(xla_flags, tf_xla_flags, keep_scatter=keep_scatter)
+        environment = worker_environment(
+            xla_flags, tf_xla_flags, keep_scatter=keep_scatter, keep_constants=keep_constants
+        )
         self._flags = (tuple(xla_flags), tuple(tf_xla_flags))
+        self._keeps_constants = keep_constants
         self._twin: TensorFlowSession | None = None
+        self._unfolding: TensorFlowSession | None = None
         self._lock = threading.RLock()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         # TensorFlow leaves generated sources behind where a process ends at once.
@@ -94,8 +101,9 @@ class TensorFlowSession:
 
     def close(self) -> None:
         """End the worker; models loaded by it can't be used any more."""
-        if self._twin is not None:
-            self._twin.close()
+        for other in (self._twin, self._unfolding):
+            if other is not None:
+                other.close()
         process = self._process
         for stream in (process.stdin, process.stdout):
             if stream is not None:
@@ -127,8 +135,19 @@ class TensorFlowSession:
         """The session whose worker leaves scatter whole, started when first asked for."""
         with self._lock:
             if self._twin is None:
-                self._twin = TensorFlowSession(*self._flags, keep_scatter=True)
+                self._twin = TensorFlowSession(
+                    *self._flags, keep_scatter=True, keep_constants=self._keeps_constants
+                )
             return self._twin
+
+    def keeping_constants(self) -> TensorFlowSession:
+        """The session whose worker folds no constants, started when first asked for."""
+        with self._lock:
+            if self._keeps_constants:
+                return self
+            if self._unfolding is None:
+                self._unfolding = TensorFlowSession(*self._flags, keep_constants=True)
+            return self._unfolding
 
     def resident_bytes(self) -> int:
         """Resident memory of the worker process, in bytes."""
@@ -196,6 +215,7 @@ class LoadedModel:
         self._session = session
         self._source = source
         self._twin: LoadedModel | None = None
+        self._unfolded: LoadedModel | None = None
         self._number = number
         self.signature: Signature = description.signature
         self.parameter_count: int = description.parameter_count
@@ -222,6 +242,12 @@ class LoadedModel:
                 for number in range(self._weight_count)
             ]
         return attach(module, self._weights)
+
+    def unfolded(self) -> LoadedModel:
+        """The same model in a worker that folds no constants."""
+        if self._unfolded is None:
+            self._unfolded = self._session.keeping_constants().load(self._source)
+        return self._unfolded
 
     def lower(self, batch: int | None) -> bytes:
         """The optimised HLO at one batch size, as a serialized HloModuleProto.
@@ -280,8 +306,9 @@ class LoadedModel:
     def close(self) -> None:
         """Free the model in the worker."""
         self._session.call("forget", model=self._number)
-        if self._twin is not None:
-            self._twin.close()
+        for other in (self._twin, self._unfolded):
+            if other is not None and other is not self:
+                other.close()
 
     def _checked(self, inputs: Sequence[NDArray[Any]]) -> tuple[list[NDArray[Any]], int]:
         """The arrays, contiguous, and their batch size (0 without a batch axis)."""

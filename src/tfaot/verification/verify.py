@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfaot.errors import ModelError, TfaotError, VerificationError
+from tfaot.errors import InputError, ModelError, TfaotError, VerificationError
 from tfaot.ir.module import Module
 from tfaot.options import CompileOptions
 from tfaot.signature import Signature
@@ -103,7 +103,12 @@ def verify_model(
         taken = reference.run(batch)
         if taken is None:
             continue
-        runs.append(_Run.of(compiled, lowered, batch, *taken))
+        try:
+            runs.append(_Run.of(compiled, lowered, batch, *taken))
+        except InputError:
+            # Such as the first row of none: what TensorFlow makes of that, the HLO does not tell.
+            if batch:
+                raise
     if not any(run.batch or not loaded.signature.has_batch for run in runs):
         raise ModelError(
             f"the model can't be verified: TensorFlow refuses all inputs tried "
