@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.bench-installed
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test test-models test-all lint format bench bench-quick docs lock clean
@@ -21,7 +22,7 @@ help:
 	@echo "make bench     tfaot next to other engines, into benchmarks/results/ (three quarters of an hour)"
 	@echo "make bench-quick  a tenth of it (five minutes)"
 	@echo "make docs      docs/support.md, from what the code generator does"
-	@echo "make lock      pin the newest versions in requirements.lock"
+	@echo "make lock      pin the newest versions in requirements.lock and requirements-bench.lock"
 	@echo "make clean     remove .venv and what the other targets made"
 
 setup: $(STAMP)
@@ -64,10 +65,17 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)
+# The other engines are many and large: they are installed for the benchmark alone.
+$(BENCH_STAMP): $(STAMP) requirements-bench.lock
+	@echo "installing the other engines into $(VENV)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --only-binary :all: \
+	  --require-hashes --no-deps -r requirements-bench.lock
+	@touch $@
+
+bench: $(BENCH_STAMP)
 	@$(BIN)/python benchmarks/bench.py
 
-bench-quick: $(STAMP)
+bench-quick: $(BENCH_STAMP)
 	@$(BIN)/python benchmarks/bench.py --quick
 
 docs: $(STAMP)
@@ -80,10 +88,17 @@ lock: $(STAMP)
 	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -q uv
 	@echo "# Pinned versions of everything that development and the demo use; made by \`make lock\`." \
 	  > requirements.lock.new
-	@$(VENV)/lock/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 \
-	  --generate-hashes --no-annotate --no-header --upgrade -q >> requirements.lock.new
+	@$(VENV)/lock/bin/uv pip compile pyproject.toml $(UV_OPTIONS) --extra tensorflow --extra dev \
+	  --upgrade -q >> requirements.lock.new
 	@mv requirements.lock.new requirements.lock
+	@echo "# The same with the engines that the benchmark compares with; made by \`make lock\`." \
+	  > requirements-bench.lock.new
+	@$(VENV)/lock/bin/uv pip compile pyproject.toml $(UV_OPTIONS) --all-extras \
+	  --constraints requirements.lock --upgrade -q >> requirements-bench.lock.new
+	@mv requirements-bench.lock.new requirements-bench.lock
 	@rm -rf $(VENV)/lock
+
+UV_OPTIONS := --universal --python-version 3.10 --generate-hashes --no-annotate --no-header
 
 clean:
 	rm -rf $(VENV) build dist demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
