@@ -307,9 +307,13 @@ def check_determinism(graph: FrozenGraph) -> None:
 
 
 def list_nodes(nodes: Sequence[Any], limit: int = 8) -> str:
-    """The ops and node names in one line: `Op (layer/node), Op (other)`."""
-    shown = ", ".join(f"{node.op} ({node.name})" for node in nodes[:limit])
-    more = len(nodes) - limit
+    """The ops, each with its first node, in one line: `Op (layer/node), Op (other) and 2 more`."""
+    first: dict[str, Any] = {}
+    for node in nodes:
+        first.setdefault(node.op, node)
+    named = list(first.values())[:limit]
+    shown = ", ".join(f"{node.op} ({node.name})" for node in named)
+    more = len(nodes) - len(named)
     return f"{shown} and {more} more" if more > 0 else shown
 
 

@@ -37,7 +37,8 @@ from tfaot.frontend.graph import (
     tensor_name,
 )
 from tfaot.frontend.interface import GraphInput, GraphOutput
-from tfaot.frontend.messages import essential_line, nodes_named, translated
+from tfaot.frontend.messages import translated
+from tfaot.frontend.refusals import lowering_error
 
 _XLA_DEVICE = "XLA_CPU_JIT"
 
@@ -396,7 +397,7 @@ def _compiler_ir(
         generate = compiler_ir.from_concrete_function(function, flat)
         return bytes(generate(stage=stage, platform_name="CPU"))
     except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
-        raise _lowering_error(graph, error) from error
+        raise lowering_error(function, missing_kernels(graph.graph_def), error) from error
 
 
 def hlo_result_shapes(serialized: bytes) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -556,7 +557,8 @@ def _without_assignments(function: Any) -> Any:
             if random:
                 raise UnsupportedError(
                     f"random numbers with a hidden state can't be compiled: {list_nodes(random)}: "
-                    "export the model for inference (training=False)"
+                    "trace the model for inference (training=False); exports of Keras 3 keep the "
+                    "layers of augmentation in training, where its .keras file does not"
                 )
             raise UnsupportedError(
                 f"the model keeps a state: the variable read by '{name}' is also updated "
@@ -617,18 +619,6 @@ def _accepts(kernel: Any, node: Any) -> bool:
         if allowed and any(t not in allowed for t in given):
             return False
     return True
-
-
-def _lowering_error(graph: FrozenGraph, error: BaseException) -> UnsupportedError:
-    missing = missing_kernels(graph.graph_def)
-    if missing:
-        return UnsupportedError(f"XLA can't compile the ops {list_nodes(missing)}")
-    line = essential_line(error).removeprefix("Failed getting HLO text: ").strip("'\" .")
-    nodes = [n for n in nodes_named(error) if n not in line]
-    where = f" (node '{nodes[0]}')" if nodes else ""
-    if "compile-time constant" in line:
-        where += "; where an input decides it, fix that input with --set NAME=VALUE"
-    return UnsupportedError(f"XLA can't compile the model: {line}{where}")
 
 
 def _anonymous(serialized: bytes) -> bytes:
