@@ -90,3 +90,10 @@ def test_every_type_has_values(dtype):
         assert array.shape == (batch, 3)
     (scalar,) = make_inputs(signature(dtype, dims=()), 1)
     assert scalar.shape == ()
+
+
+def test_padding_is_no_negative_zero():
+    (rows,) = make_inputs(signature(DType.F32), 33)
+    padding = rows[rows == 0]
+    assert 20 < padding.size < 80
+    assert not np.signbit(padding).any()
