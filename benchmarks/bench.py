@@ -29,10 +29,10 @@ from bench_models import (
     shared_models_folder,
 )
 from limits import Limits, build_limits
-from measure import Cell, load_subject, measure_cell, measure_cold
 from prepare import default_work_folder, freeze, make_models, prepare_engines
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rounds import Cell, load_subject, measure_cell, measure_cold
 from store import Store
 
 from tfaot.engines import ENGINES, Engine, EngineError, make_engine

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench_models import BenchModel, definitions_digest
-from measure import Spread
 from prepare import make_models
 from rich.progress import Progress
+from rounds import Spread
 from store import Store
 
 from tfaot.compiler import compile_model

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from measure import SECONDS, Spread, Timing, calls_for, mismatch
+from rounds import SECONDS, Spread, Timing, calls_for, mismatch
 
 from tfaot.engines import BoundCall
 
