@@ -84,7 +84,7 @@ def test_the_package_does_not_import_tensorflow():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_tensorflow_is_imported_by_one_module_only():
+def test_compiling_imports_tensorflow_in_one_module_only():
     source = Path(__file__).parents[2] / "src" / "tfaot"
     statement = re.compile(
         r"^\s*(import|from) (tensorflow|keras|tf_keras)\b|import_module\(f?[\"']", re.M
@@ -92,7 +92,8 @@ def test_tensorflow_is_imported_by_one_module_only():
     importing = [
         path.relative_to(source).as_posix()
         for path in sorted(source.rglob("*.py"))
-        if statement.search(path.read_text())
+        # Engines are there to run other software, TensorFlow among it.
+        if path.parent.name != "engines" and statement.search(path.read_text())
     ]
     assert importing == ["frontend/tensorflow.py"]
 
