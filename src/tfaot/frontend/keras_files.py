@@ -38,7 +38,7 @@ def load_model(path: Path, custom_objects: Sequence[str]) -> Any:
     version = keras_version(path)
     old = version is not None and version <= _LAST_OLD_VERSION
     if old and custom_objects and keras_package("tf_keras"):
-        # Modules that import tensorflow.keras shall get the Keras that the file is for.
+        # Modules with layers from `tensorflow.keras` shall get the Keras that the file is for.
         select_old_keras()
     return read_keras(path, import_objects(custom_objects))
 
