@@ -24,6 +24,7 @@ _UNKNOWN_OBJECT = re.compile(
     r"(?:Could not locate (?:class|function)|Unknown (?:layer|function|object|activation function"
     r"|\w+)):? '?(\w+)'?"
 )
+_HDF5 = "h5py"
 _LAST_OLD_VERSION = 2
 """Keras 3 is another package than the Keras of TensorFlow before it, which is `tf_keras` today."""
 
@@ -72,7 +73,7 @@ def keras_version(path: Path) -> int | None:
             if "metadata.json" in archive.namelist():
                 text = json.loads(archive.read("metadata.json")).get("keras_version", "")
     elif _is_hdf5(path):
-        h5py = importlib.import_module("h5py")
+        h5py = importlib.import_module(_HDF5)
         with translated(ModelError, f"'{path}' can't be read"), h5py.File(path, "r") as file:
             text = file.attrs.get("keras_version", "")
     text = text.decode() if isinstance(text, bytes) else str(text)
@@ -143,7 +144,7 @@ def _readable_file(path: Path) -> Iterator[Path]:
     if not _is_hdf5(path):
         yield path
         return
-    h5py = importlib.import_module("h5py")
+    h5py = importlib.import_module(_HDF5)
     with h5py.File(path, "r") as file:
         text = file.attrs.get("model_config", "")
     config = json.loads(text) if text else None
