@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tfaot.engines.protocol import (
     EngineError,
     Runner,
     describe_error,
+    package_version,
     packages_availability,
 )
 
@@ -56,7 +56,7 @@ class LiteRtEngine(Engine):
 def tflite_path(files: ModelFiles, batch: int | None) -> Path:
     """Where the model for LiteRT is; `batch` is None for the one that is resized."""
     size = "" if batch is None else f"-{batch}"
-    return files.folder / f"litert-{importlib.metadata.version('tensorflow')}{size}.tflite"
+    return files.folder / f"litert-{package_version('tensorflow')}{size}.tflite"
 
 
 class _LiteRtRunner(Runner):

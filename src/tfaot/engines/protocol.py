@@ -155,14 +155,31 @@ def packages_availability(
     missing = [
         package
         for module, package in zip(modules, packages, strict=True)
-        if importlib.util.find_spec(module) is None
+        if not _can_be_found(module)
     ]
     if missing:
         return Availability(
             reason=f"{title} is not installed",
             remedy=f"pip install {' '.join(missing)}",
         )
-    return Availability(version=importlib.metadata.version(packages[0]))
+    return Availability(version=package_version(packages[0]))
+
+
+def package_version(package: str) -> str:
+    """The version of an installed package, which TensorFlow is under several names."""
+    for name in (package, f"{package}-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def _can_be_found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is a part of is not there
+        return False
 
 
 def describe_error(error: BaseException, limit: int = 300) -> str:

@@ -7,7 +7,6 @@ need of them is built once; a shared library per model then holds one class per 
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -28,6 +27,7 @@ from tfaot.engines.protocol import (
     EngineError,
     Runner,
     describe_error,
+    package_version,
     packages_availability,
 )
 from tfaot.runtime.cpu import LEVELS, cpu_flags
@@ -128,7 +128,7 @@ def build_runtime(folder: Path) -> list[Path]:
         EngineError: the compiler fails.
     """
     root = _package() / "xla_aot_runtime_src"
-    place = folder / f"tfcompile-{importlib.metadata.version('tensorflow')}-runtime"
+    place = folder / f"tfcompile-{package_version('tensorflow')}-runtime"
     objects = []
     for source in SOURCES:
         target = place / f"{Path(source).stem}.o"
@@ -161,7 +161,7 @@ def _package() -> Path:
 
 
 def _library(files: ModelFiles) -> Path:
-    version = importlib.metadata.version("tensorflow")
+    version = package_version("tensorflow")
     return files.folder / f"tfcompile-{version}" / "model.so"
 
 

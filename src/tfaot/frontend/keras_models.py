@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfaot.errors import ModelError, UsageError
+from tfaot.frontend.freezing import freeze
 from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.messages import translated
 from tfaot.frontend.names import result_names, unique_names
-from tfaot.frontend.tensorflow import freeze, keras_package, short_name, tf_module
+from tfaot.frontend.tensorflow import keras_package, short_name, tf_module
 
 
 def freeze_keras(model: Any) -> FrozenGraph:

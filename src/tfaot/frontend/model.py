@@ -16,8 +16,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tfaot.errors import ModelError, UsageError
+from tfaot.frontend import freezing, saved_models, xla
 from tfaot.frontend import graph as graphs
-from tfaot.frontend import saved_models
 from tfaot.frontend import tensorflow as backend
 from tfaot.frontend.dropout import fold_masks
 from tfaot.frontend.environment import expands_scatter
@@ -93,16 +93,14 @@ class Model:
         """
         function, shapes = self._function(batch), self._shapes(batch)
         if self._expanded is None:
-            self._expanded = expands_scatter() and backend.holds_scatter(
-                function, self._graph, shapes
-            )
+            self._expanded = expands_scatter() and xla.holds_scatter(function, self._graph, shapes)
         ready = self._lowered.pop(batch, None)
         # A graph per batch size would add up: probes are asked for once.
         self._functions.pop(batch, None)
         if self._expanded:
             return None
         if ready is None:
-            ready = backend.lower(function, self._graph, shapes)
+            ready = xla.lower(function, self._graph, shapes)
         del function
         backend.release_memory()
         return ready
@@ -217,9 +215,9 @@ class Model:
             s is not None and len(s) == len(k) for s, k in zip(inferred, known, strict=True)
         ):
             return known
-        serialized = backend.lower(self._function(batch), self._graph, self._shapes(batch))
+        serialized = xla.lower(self._function(batch), self._graph, self._shapes(batch))
         self._lowered[batch] = serialized
-        shapes = backend.hlo_result_shapes(serialized)
+        shapes = xla.hlo_result_shapes(serialized)
         self._varying = [varying for _, varying in shapes]
         return [dims for dims, _ in shapes]
 
@@ -272,11 +270,11 @@ def _load(source: ModelSource, kind: ModelKind) -> _Loaded:
     # The objects that held the variables refer to each other: they go now, not when chance has it.
     backend.release_memory()
     if kind is not ModelKind.GRAPH:
-        graph = backend.fix_inputs(graph, source.set_values)
+        graph = freezing.fix_inputs(graph, source.set_values)
         graph, settled = _settled(graph)
     graph = with_branches_taken(with_defaults(graph))
     graph = graphs.pruned(graph, keep_control=graphs.has_control_flow_v1(graph.graph_def))
-    graph = fold_masks(backend.fold_control_flow(graph))
+    graph = fold_masks(freezing.fold_control_flow(graph))
     old = graphs.has_control_flow_v1(graph.graph_def)
     reference = graphs.pruned(graph, keep_control=True) if old else None
     graph = graphs.canonical(graphs.pruned(functionalised(graph)))
@@ -301,9 +299,9 @@ def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue,
         **dict.fromkeys(graphs.learning_phases(graph_def), False),
         **source.set_values,
     }
-    fixed = backend.fix_inputs(FrozenGraph(graph_def, (), ()), values)
+    fixed = freezing.fix_inputs(FrozenGraph(graph_def, (), ()), values)
     settled = inference_values(fixed.graph_def, {graphs.node_of(name) for name in source.inputs})
-    graph_def = backend.fix_inputs(fixed, {v.name: v.value for v in settled}).graph_def
+    graph_def = freezing.fix_inputs(fixed, {v.name: v.value for v in settled}).graph_def
     names = graphs.checked_nodes(graph_def, source.outputs, "output")
     outputs = names or graphs.find_outputs(graph_def)
     inputs = graphs.checked_nodes(graph_def, source.inputs, "input")
@@ -321,7 +319,7 @@ def _settled(graph: FrozenGraph) -> tuple[FrozenGraph, tuple[InferenceValue, ...
     """The graph without inputs that only training needs, and what they are fixed to."""
     names = {graphs.node_of(i.tensor): i.name for i in graph.inputs}
     found = [v for v in inference_values(graph.graph_def) if v.name in names]
-    fixed = backend.fix_inputs(graph, {v.name: v.value for v in found})
+    fixed = freezing.fix_inputs(graph, {v.name: v.value for v in found})
     return fixed, tuple(replace(v, name=names[v.name]) for v in found)
 
 

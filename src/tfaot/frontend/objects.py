@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tfaot.errors import ModelError, UsageError
+from tfaot.frontend.freezing import freeze
 from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.keras_files import read_keras
 from tfaot.frontend.keras_models import freeze_keras, is_keras
 from tfaot.frontend.messages import translated
 from tfaot.frontend.names import argument_name, result_names, unique_names
-from tfaot.frontend.tensorflow import freeze, tf_module
+from tfaot.frontend.tensorflow import tf_module
 
 
 def freeze_object(model: Any, custom_objects: Mapping[str, object]) -> FrozenGraph:

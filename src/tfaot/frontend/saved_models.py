@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tfaot.errors import ModelError
+from tfaot.frontend.freezing import freeze
 from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.messages import translated
 from tfaot.frontend.objects import freeze_function
-from tfaot.frontend.tensorflow import freeze, tf_module
+from tfaot.frontend.tensorflow import tf_module
 
 _DEFAULT_SIGNATURE = "serving_default"
 _HIDDEN_SIGNATURES = frozenset({"__saved_model_init_op"})

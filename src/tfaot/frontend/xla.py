@@ -1,0 +1,113 @@
+"""What XLA makes of a function, and which of TensorFlow's ops it has kernels for.
+
+Input: a function with static shapes, made by `frontend.tensorflow`. Output: serialized HLO.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tfaot.frontend.graph import FrozenGraph, all_nodes
+from tfaot.frontend.refusals import lowering_error
+from tfaot.frontend.tensorflow import tf_module
+
+
+def lower(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -> bytes:
+    """The optimised HLO of a function with static shapes, as a serialized HloModuleProto.
+
+    Raises:
+        UnsupportedError: names the ops that XLA can't compile, and their nodes.
+    """
+    return _anonymous(_compiler_ir(function, graph, specs, "optimized_hlo_serialized"))
+
+
+def holds_scatter(function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the HLO of a function with static shapes holds a scatter, before XLA's passes."""
+    return _SCATTER in _compiler_ir(function, graph, specs, "hlo_serialized")
+
+
+_SCATTER = b"\x12\x07scatter"
+"""The opcode `scatter` in a serialized HloInstructionProto: field 2, seven bytes."""
+
+
+def _compiler_ir(
+    function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]], stage: str
+) -> bytes:
+    compiler_ir = tf_module("python.eager.polymorphic_function.compiler_ir")
+    tf = tf_module()
+    flat = [
+        tf.TensorSpec(shape, tf.dtypes.as_dtype(i.dtype))
+        for i, shape in zip(graph.inputs, specs, strict=True)
+    ]
+    try:
+        generate = compiler_ir.from_concrete_function(function, flat)
+        return bytes(generate(stage=stage, platform_name="CPU"))
+    except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
+        raise lowering_error(function, missing_kernels(graph.graph_def), error) from error
+
+
+def hlo_result_shapes(serialized: bytes) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Per result of a serialized HLO module: its dimensions, and those that vary at run time."""
+    module = tf_module("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
+    result = module.host_program_shape.result
+    shapes = result.tuple_shapes if result.element_type == _TUPLE else [result]
+    return [
+        (tuple(s.dimensions), tuple(n for n, flag in enumerate(s.is_dynamic_dimension) if flag))
+        for s in shapes
+    ]
+
+
+_TUPLE = 13  # PrimitiveType.TUPLE of xla_data.proto
+
+
+def missing_kernels(graph_def: Any) -> list[Any]:
+    """The nodes whose op, or whose op with its types, XLA has no kernel for."""
+    registry = tf_module("python.framework.kernels")
+    known: dict[str, Any] = {}
+    functions = {f.signature.name for f in graph_def.library.function}
+    found = []
+    for node in all_nodes(graph_def):
+        if node.op not in known:
+            kernels = registry.get_registered_kernels_for_op(node.op).kernel
+            known[node.op] = [k for k in kernels if k.device_type == _XLA_DEVICE]
+        if node.op in functions or node.op in _XLA_BUILT_IN:
+            continue
+        if not any(_accepts(kernel, node) for kernel in known[node.op]):
+            found.append(node)
+    return found
+
+
+_XLA_BUILT_IN = frozenset({"NoOp", "Placeholder", "PartitionedCall", "StatefulPartitionedCall"})
+
+
+_XLA_DEVICE = "XLA_CPU_JIT"
+
+
+def _accepts(kernel: Any, node: Any) -> bool:
+    for constraint in kernel.constraint:
+        allowed = constraint.allowed_values.list.type
+        value = node.attr[constraint.name]
+        given = list(value.list.type) or [value.type]
+        if allowed and any(t not in allowed for t in given):
+            return False
+    return True
+
+
+def _anonymous(serialized: bytes) -> bytes:
+    """The module without what differs from run to run: numbered names and places in sources."""
+    module = tf_module("compiler.xla.service.hlo_pb2").HloModuleProto.FromString(serialized)
+    module.name = "model"
+    module.id = 0
+    module.entry_computation_name = _NUMBERED.sub("entry", module.entry_computation_name)
+    for computation in module.computations:
+        computation.name = _NUMBERED.sub("entry", computation.name)
+        for instruction in computation.instructions:
+            instruction.metadata.ClearField("source_file")
+            instruction.metadata.ClearField("source_line")
+    module.ClearField("stack_frame_index")
+    return bytes(module.SerializeToString(deterministic=True))
+
+
+_NUMBERED = re.compile(r"^a_inference_call_\d+__")
