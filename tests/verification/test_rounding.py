@@ -51,6 +51,23 @@ def test_long_sums_move_more_than_short_ones(hlo):
     assert total(1024) > 50 * total(8)
 
 
+def test_products_move_as_sums_in_order_do(hlo):
+    """By more than a rounding of the result, relative to it, where all terms have one sign."""
+
+    def relative(length):
+        body = f"""
+        x = f32[B,{length}] parameter(0)
+        one = f32[] constant(1)
+        w = f32[{length},1] broadcast(one), dimensions={{}}
+        ROOT y = f32[B,1] dot(x, w), lhs_contracting_dims={{1}}, rhs_contracting_dims={{0}}
+        """
+        moved, exact = spread(hlo(body), np.ones((16, length), np.float32))
+        return (moved / exact).max()
+
+    assert relative(8) < 2.0**-22
+    assert 5 < relative(1600) / relative(8) < 40
+
+
 def test_a_threshold_flips(hlo):
     body = """
     x = f32[B,1] parameter(0)

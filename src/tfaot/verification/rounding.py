@@ -10,6 +10,7 @@ no implementation can be held to less than that there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfaot.interpreter.context import Context, Value
+from tfaot.ir.attributes import Convolution, Dot, Reduce, ReduceWindow
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction, Module
 from tfaot.ir.shapes import Shape
@@ -61,12 +63,33 @@ class _RoundingContext(Context):
         if opcode in _SUMS and len(operands) == 2:
             # The error of a sum grows with its terms' magnitudes.
             terms = super().apply(instruction, [np.abs(cast(Array, o)) for o in operands])
-            return self._off(result, np.abs(cast(Array, terms)), 2.0**-bits)
+            unit = 2.0**-bits * _growth(instruction, [cast(Array, o).shape for o in operands])
+            return self._off(result, np.abs(cast(Array, terms)), unit)
         return result
 
     def _off(self, value: Array, magnitude: Array, unit: float) -> Array:
         noise = self._random.uniform(-unit, unit, value.shape)
         return np.asarray(value + np.where(np.isfinite(magnitude), magnitude * noise, 0.0))
+
+
+def _growth(instruction: Instruction, shapes: Sequence[tuple[int, ...]]) -> float:
+    """How the error of a sum grows with its terms where they are added one after the other.
+
+    Each of the k partial sums is off by a rounding, 0.29 units in the root mean square; such
+    errors add up as the square root of k (N. Higham, T. Mary, SIAM J. Sci. Comput. 41, 2019).
+    """
+    attrs, operand, count = instruction.attrs, shapes[0], 1
+    if isinstance(attrs, Dot):
+        count = math.prod(operand[d] for d in attrs.lhs_contracting)
+    elif isinstance(attrs, Convolution):
+        kernel = shapes[1]
+        count = math.prod(kernel) // max(1, kernel[attrs.kernel_output_feature])
+    elif isinstance(attrs, Reduce):
+        count = math.prod(operand[d] for d in attrs.dimensions)
+    elif isinstance(attrs, ReduceWindow):
+        windows = zip(attrs.window, operand, strict=True)
+        count = math.prod(w.size if isinstance(w.size, int) else size for w, size in windows)
+    return max(1.0, 0.29 * math.sqrt(count))
 
 
 class RoundingSpread:
