@@ -27,6 +27,7 @@ from tfaot.engines.protocol import (
     Runner,
     describe_error,
     packages_availability,
+    reported,
 )
 
 ARGUMENTS = (
@@ -112,7 +113,7 @@ def _run(command: Sequence[str]) -> None:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error:" in line]
         text = (errors or done.stderr.splitlines() or [f"status {done.returncode}"])[0]
-        raise EngineError(f"IREE: {describe_error(Exception(text))}")
+        raise EngineError(f"IREE: {describe_error(text)}")
 
 
 class _IreeRunner(Runner):
@@ -127,7 +128,7 @@ class _IreeRunner(Runner):
         path = module_path(self._files, self._files.batch_of(inputs))
         if not path.exists():
             raise EngineError(f"IREE: there is no module for the shapes {_shapes(inputs)}")
-        try:
+        with reported("IREE"):
             if path not in self._modules:
                 self._modules[path] = runtime.VmModule.mmap(config.vm_instance, str(path))
             module = self._modules[path]
@@ -147,8 +148,6 @@ class _IreeRunner(Runner):
                 invoke(function, arguments, made)
 
             call()
-        except Exception as error:
-            raise EngineError(f"IREE: {describe_error(error)}") from error
 
         def results() -> list[Array]:
             views = [last[0].get_as_object(n, runtime.HalBufferView) for n in range(last[0].size)]

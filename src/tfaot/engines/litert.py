@@ -18,9 +18,9 @@ from tfaot.engines.protocol import (
     Engine,
     EngineError,
     Runner,
-    describe_error,
     package_version,
     packages_availability,
+    reported,
 )
 
 
@@ -69,7 +69,7 @@ class _LiteRtRunner(Runner):
         path = tflite_path(self._files, batch if self._files.dynamic else None)
         if not path.exists():
             raise EngineError(f"LiteRT: the model was not converted for batch size {batch}")
-        try:
+        with reported("LiteRT"):
             interpreter = self._module.Interpreter(str(path), num_threads=1)
             indices = {}
             for detail in interpreter.get_input_details():
@@ -82,8 +82,6 @@ class _LiteRtRunner(Runner):
                 interpreter.set_tensor(index, inputs[number])
             interpreter.invoke()
             outputs = _outputs_in_order(interpreter)
-        except Exception as error:
-            raise EngineError(f"LiteRT: {describe_error(error)}") from error
 
         def results() -> list[Array]:
             return [np.asarray(interpreter.get_tensor(i)) for i in outputs]

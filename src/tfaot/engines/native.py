@@ -94,7 +94,7 @@ def build_driver(manifest: Manifest, folder: Path, library: Path) -> None:
             [compiler, *FLAGS, *defines, *parts], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise EngineError(f"tfaot (C): {describe_error(Exception(done.stderr))}")
+            raise EngineError(f"tfaot (C): {describe_error(done.stderr)}")
 
 
 class NativeRunner(Runner):

@@ -17,10 +17,9 @@ from tfaot.engines.protocol import (
     Availability,
     BoundCall,
     Engine,
-    EngineError,
     Runner,
-    describe_error,
     packages_availability,
+    reported,
 )
 
 
@@ -64,12 +63,10 @@ class OnnxRuntimeEngine(Engine):
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        try:
+        with reported("ONNX Runtime"):
             session = ort.InferenceSession(
                 str(onnx_path(files)), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
-            raise EngineError(f"ONNX Runtime: {describe_error(error)}") from error
         return _OrtRunner(ort, session)
 
 
@@ -84,7 +81,7 @@ class _OrtRunner(Runner):
         # The session has the model's inputs in their order, without those that nothing depends on.
         feeds = {f"input_{n}:0": array for n, array in enumerate(inputs)}
         used = {name: feeds[name] for name in self._inputs}
-        try:
+        with reported("ONNX Runtime"):
             results = [np.ascontiguousarray(r) for r in self._session.run(self._outputs, used)]
             binding = self._session.io_binding()
             kept: list[Any] = []
@@ -96,8 +93,6 @@ class _OrtRunner(Runner):
                 value = self._ort.OrtValue.ortvalue_from_numpy(array)
                 kept.append(value)
                 binding.bind_ortvalue_output(name, value)
-        except Exception as error:
-            raise EngineError(f"ONNX Runtime: {describe_error(error)}") from error
         session, outputs = self._session, kept[len(used) :]
 
         def call() -> None:

@@ -21,6 +21,7 @@ from tfaot.engines.protocol import (
     Runner,
     describe_error,
     packages_availability,
+    reported,
 )
 
 PROPERTIES: dict[str, Any] = {
@@ -76,15 +77,13 @@ class _OpenVinoRunner(Runner):
     def bind(self, inputs: Sequence[Array]) -> BoundCall:
         """A model compiled for these shapes, whose input tensors are the arrays themselves."""
         ov = self._ov
-        try:
+        with reported("OpenVINO"):
             compiled = self._compile(inputs)
             numbers = [_number(port) for port in compiled.inputs]
             request = compiled.create_infer_request()
             for position, number in enumerate(numbers):
                 request.set_input_tensor(position, ov.Tensor(inputs[number], shared_memory=True))
             request.infer()
-        except Exception as error:
-            raise EngineError(f"OpenVINO: {describe_error(error)}") from error
         count = len(compiled.outputs)
 
         def call() -> None:

@@ -7,8 +7,9 @@ import importlib.metadata
 import importlib.util
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -148,6 +149,23 @@ class Engine(ABC):
         """
 
 
+@contextmanager
+def reported(title: str) -> Iterator[None]:
+    """What another project's code raises, as an EngineError in one line that names the engine."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        raise EngineError(f"{title}: {describe_error(error)}") from error
+
+
+def tensorflow_availability(title: str) -> Availability:
+    """Whether `tensorflow` can be imported, whatever its package is called."""
+    found = packages_availability(title, ["tensorflow"], ["tensorflow"])
+    return found if found else replace(found, remedy="pip install 'tfaot[tensorflow]'")
+
+
 def packages_availability(
     title: str, modules: Sequence[str], packages: Sequence[str]
 ) -> Availability:
@@ -182,8 +200,8 @@ def _can_be_found(module: str) -> bool:
         return False
 
 
-def describe_error(error: BaseException, limit: int = 300) -> str:
-    """An exception of another project's code in one line."""
+def describe_error(error: BaseException | str, limit: int = 300) -> str:
+    """An exception of another project's code, or what it wrote, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(lines) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -16,13 +16,10 @@ from tfaot.engines.protocol import (
     Availability,
     BoundCall,
     Engine,
-    EngineError,
     Runner,
-    describe_error,
-    packages_availability,
+    reported,
+    tensorflow_availability,
 )
-
-_PACKAGE = "tensorflow_cpu"
 
 
 class TensorFlowEngine(Engine):
@@ -34,10 +31,7 @@ class TensorFlowEngine(Engine):
 
     def availability(self) -> Availability:
         """Whether `tensorflow` can be imported."""
-        found = packages_availability(self.title, ["tensorflow"], ["tensorflow"])
-        if not found:
-            return Availability(reason=found.reason, remedy="pip install 'tfaot[tensorflow]'")
-        return found
+        return tensorflow_availability(self.title)
 
     def prepare(self, files: ModelFiles, batches: Sequence[int], converter: Converter) -> None:
         """Nothing: the frozen graph is there."""
@@ -71,10 +65,8 @@ class _SessionRunner(Runner):
         def call() -> None:
             results[:] = function(*arrays)
 
-        try:
+        with reported("TensorFlow"):
             call()
-        except Exception as error:
-            raise EngineError(f"TensorFlow: {describe_error(error)}") from error
         return BoundCall(
             call, lambda: [np.asarray(r) for r in results], kept=(self._session, arrays)
         )

@@ -28,7 +28,8 @@ from tfaot.engines.protocol import (
     Runner,
     describe_error,
     package_version,
-    packages_availability,
+    reported,
+    tensorflow_availability,
 )
 from tfaot.runtime.cpu import LEVELS, cpu_flags
 
@@ -57,9 +58,9 @@ class TfcompileEngine(Engine):
 
     def availability(self) -> Availability:
         """Whether there are the wheel's compiler and sources, g++ and AVX-512."""
-        found = packages_availability(self.title, ["tensorflow"], ["tensorflow-cpu"])
+        found = tensorflow_availability(self.title)
         if not found:
-            return Availability(reason=found.reason, remedy="pip install 'tfaot[tensorflow]'")
+            return found
         if find_compiler() is None:
             return Availability(
                 reason="there is no C++ compiler", remedy="apt-get install g++ (or set CXX)"
@@ -110,10 +111,8 @@ class TfcompileEngine(Engine):
         library = _library(files)
         if not library.exists():
             raise EngineError("tfcompile: the model was not compiled")
-        try:
+        with reported("tfcompile"):
             return _TfcompileRunner(files, ctypes.CDLL(str(library)))
-        except OSError as error:
-            raise EngineError(f"tfcompile: {describe_error(error)}") from error
 
 
 def find_compiler() -> str | None:
@@ -239,7 +238,7 @@ def _run(arguments: Sequence[str]) -> None:
             line for line in done.stderr.splitlines() if "error" in line or "undefined" in line
         ]
         text = (errors or done.stderr.splitlines() or [f"status {done.returncode}"])[0]
-        raise EngineError(f"tfcompile: {describe_error(Exception(text))}")
+        raise EngineError(f"tfcompile: {describe_error(text)}")
 
 
 class _TfcompileRunner(Runner):

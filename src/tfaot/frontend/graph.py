@@ -105,6 +105,21 @@ def dependencies(
     return found
 
 
+def restricted(graph_def: Any, nodes: Collection[str], *, control: bool) -> Any:
+    """The graph with only some nodes; control edges among them stay if `control`. No functions."""
+    new = type(graph_def)()
+    new.versions.CopyFrom(graph_def.versions)
+    for node in graph_def.node:
+        if node.name not in nodes:
+            continue
+        copy = new.node.add()
+        copy.CopyFrom(node)
+        edges = [i for i in node.input if i[:1] != "^" or (control and node_of(i) in nodes)]
+        del copy.input[:]
+        copy.input.extend(edges)
+    return new
+
+
 def pruned(graph: FrozenGraph, *, keep_control: bool = False) -> FrozenGraph:
     """The same graph with nothing left that its outputs don't need.
 
@@ -120,16 +135,7 @@ def pruned(graph: FrozenGraph, *, keep_control: bool = False) -> FrozenGraph:
     if keep_control:
         # A control edge may come from the node of an input, which is to be replaced.
         wanted -= {node_of(i.tensor) for i in graph.inputs if _is_placeholder(graph, i)}
-    new = type(graph.graph_def)()
-    new.versions.CopyFrom(graph.graph_def.versions)
-    for node in graph.graph_def.node:
-        if node.name not in wanted:
-            continue
-        copy = new.node.add()
-        copy.CopyFrom(node)
-        kept = [i for i in node.input if not i.startswith("^") or _keeps(i, wanted, keep_control)]
-        del copy.input[:]
-        copy.input.extend(kept)
+    new = restricted(graph.graph_def, wanted, control=keep_control)
     _keep_reachable_functions(graph.graph_def, new)
     for node in all_nodes(new):
         node.device = ""
@@ -364,10 +370,6 @@ def _drop(attributes: Any, names: Iterable[str]) -> None:
     for name in names:
         if name in attributes:
             del attributes[name]
-
-
-def _keeps(edge: str, wanted: set[str], keep_control: bool) -> bool:
-    return keep_control and node_of(edge) in wanted
 
 
 def _prune_function(function: Any) -> None:

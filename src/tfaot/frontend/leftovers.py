@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from tfaot.frontend.graph import all_nodes, dependencies
+from tfaot.frontend.graph import all_nodes, dependencies, restricted
 
 _REFERENCE = 100
 """What TensorFlow's DataType numbers add for a reference to a variable."""
@@ -41,21 +41,10 @@ def without_leftovers(graph_def: Any) -> Any:
     return new
 
 
-def restricted(graph_def: Any, tensors: Collection[str], *, control: bool) -> Any:
+def depended_on(graph_def: Any, tensors: Collection[str], *, control: bool) -> Any:
     """The graph with only what some tensors depend on: the rest may be of any making."""
-    needed = dependencies(graph_def, tensors, control=control)
-    new = type(graph_def)()
-    new.versions.CopyFrom(graph_def.versions)
+    new = restricted(graph_def, dependencies(graph_def, tensors, control=control), control=control)
     new.library.CopyFrom(graph_def.library)
-    for node in graph_def.node:
-        if node.name not in needed:
-            continue
-        copy = new.node.add()
-        copy.CopyFrom(node)
-        if not control:
-            edges = [i for i in node.input if not i.startswith("^")]
-            del copy.input[:]
-            copy.input.extend(edges)
     return new
 
 

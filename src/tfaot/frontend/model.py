@@ -40,7 +40,7 @@ from tfaot.frontend.interface import (
 )
 from tfaot.frontend.keras_files import load_model
 from tfaot.frontend.keras_models import freeze_keras
-from tfaot.frontend.leftovers import restricted, without_leftovers
+from tfaot.frontend.leftovers import depended_on, without_leftovers
 from tfaot.frontend.messages import translated
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
@@ -309,7 +309,7 @@ def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue,
     needed = graphs.dependencies(graph_def, outputs, cut=inputs)
     graphs.check_frozen(graph_def, needed)
     old = graphs.has_control_flow_v1(graph_def)
-    graph_def = without_leftovers(restricted(graph_def, (*outputs, *inputs), control=old))
+    graph_def = without_leftovers(depended_on(graph_def, (*outputs, *inputs), control=old))
     found_inputs, found_outputs = backend.graph_interface(graph_def, inputs, outputs)
     graph = FrozenGraph(graph_def, found_inputs, found_outputs)
     return graph, tuple(value for value in settled if value.name in needed)

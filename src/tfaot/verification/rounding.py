@@ -61,10 +61,11 @@ class _RoundingContext(Context):
         if opcode in _TWO_ULP:
             return self._off(result, np.abs(result), 2.0 ** (1 - bits))
         if opcode in _SUMS and len(operands) == 2:
-            # The error of a sum grows with its terms' magnitudes.
-            terms = super().apply(instruction, [np.abs(cast(Array, o)) for o in operands])
-            unit = 2.0**-bits * _growth(instruction, [cast(Array, o).shape for o in operands])
-            return self._off(result, np.abs(cast(Array, terms)), unit)
+            arrays = [cast(Array, o) for o in operands]
+            terms = super().apply(instruction, [np.abs(array) for array in arrays])
+            growth = _growth(instruction, [array.shape for array in arrays])
+            magnitude = np.maximum(np.abs(cast(Array, terms)), growth * np.abs(result))
+            return self._off(result, magnitude, 2.0**-bits)
         return result
 
     def _off(self, value: Array, magnitude: Array, unit: float) -> Array:
@@ -73,10 +74,12 @@ class _RoundingContext(Context):
 
 
 def _growth(instruction: Instruction, shapes: Sequence[tuple[int, ...]]) -> float:
-    """How the error of a sum grows with its terms where they are added one after the other.
+    """How many units of its result a sum is off where its terms are added one after the other.
 
-    Each of the k partial sums is off by a rounding, 0.29 units in the root mean square; such
-    errors add up as the square root of k (N. Higham, T. Mary, SIAM J. Sci. Comput. 41, 2019).
+    Each of the k partial sums is off by a rounding, 0.29 units of it in the root mean square; such
+    errors add up as the square root of k (N. Higham, T. Mary, SIAM J. Sci. Comput. 41, 2019). That
+    is of the result where terms have one sign and partial sums grow to it. Where signs are mixed,
+    partial sums stay far below the sum of the terms' magnitudes, a unit of which covers the error.
     """
     attrs, operand, count = instruction.attrs, shapes[0], 1
     if isinstance(attrs, Dot):
@@ -89,7 +92,7 @@ def _growth(instruction: Instruction, shapes: Sequence[tuple[int, ...]]) -> floa
     elif isinstance(attrs, ReduceWindow):
         windows = zip(attrs.window, operand, strict=True)
         count = math.prod(w.size if isinstance(w.size, int) else size for w, size in windows)
-    return max(1.0, 0.29 * math.sqrt(count))
+    return 0.29 * math.sqrt(count)
 
 
 class RoundingSpread:
