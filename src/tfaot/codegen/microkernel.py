@@ -10,6 +10,7 @@ Every height has code of its own behind one switch; all dots of a module share i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -22,6 +23,12 @@ from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.dtypes import DType
 
 POINTER = ir.PointerType()
+
+FEWEST_PREFETCHING = 3
+"""Rows of tiles that ask for weights ahead; loads are what shorter ones spend their time on."""
+
+FARTHEST_PREFETCH = 64 * 1024
+NEAR_PREFETCH = 32
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,43 @@ def _increasing(heights: list[tuple[int, int]]) -> list[tuple[int, int]]:
         if not kept or most > kept[-1][1]:
             kept.append((vectors, most))
     return kept
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """Asks for weights long before they are needed; hardware stops at the end of each page.
+
+    Attributes:
+        element: type of the weights.
+        distance: elements ahead.
+    """
+
+    element: ir.Type
+    distance: ir.Value
+
+    @classmethod
+    def of_weights(
+        cls, builder: ir.IRBuilder, dtype: DType, vectors: int, panel: ir.Value, ldw: ir.Value
+    ) -> Prefetch:
+        """The same rows of the next tile's panels or, where those lie far ahead, further rows."""
+        whole = builder.mul(panel, as_value(vectors))
+        far = builder.icmp_unsigned(">", whole, as_value(FARTHEST_PREFETCH // dtype.itemsize))
+        near = builder.mul(ldw, as_value(NEAR_PREFETCH))
+        return cls(memory_element(dtype), builder.select(far, near, whole))
+
+    def ask(self, builder: ir.IRBuilder, starts: Sequence[ir.Value], offset: ir.Value) -> None:
+        """Prefetch into the second-level cache what lies ahead of `offset` in each panel."""
+        module = builder.module
+        name = "llvm.prefetch.p0"
+        known = module.globals.get(name)
+        if known is None:
+            types = [POINTER, I32, I32, I32]
+            known = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
+        further = builder.add(offset, self.distance)
+        read, second_level, data = (ir.Constant(I32, n) for n in (0, 2, 1))
+        for start in starts:
+            pointer = builder.gep(start, [further], source_etype=self.element)
+            builder.call(known, [pointer, read, second_level, data])
 
 
 class Microkernels:
@@ -138,6 +182,9 @@ class Microkernels:
             offset = builder.mul(panel, as_value(n))
             starts.append(builder.gep(w, [offset], source_etype=element))
         mask = self._mask(v, function.args[8]) if masked else None
+        ahead = None
+        if mask is None and rows >= FEWEST_PREFETCHING:
+            ahead = Prefetch.of_weights(builder, dtype, vectors, panel, ldw)
         entry = builder.block
         loop = builder.append_basic_block("k")
         done = builder.append_basic_block("done")
@@ -151,6 +198,8 @@ class Microkernels:
             self._load(builder, builder.gep(s, [offset], source_etype=element), type_, dtype, mask)
             for s in starts
         ]
+        if ahead is not None:
+            ahead.ask(builder, starts, offset)
         new: list[list[ir.Value]] = []
         for r in range(rows):
             pointer = builder.gep(row_starts[r], [k], source_etype=element)

@@ -18,7 +18,7 @@ from tfaot.codegen.expression import LANES
 from tfaot.codegen.index import as_value
 from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.loops import Loop
-from tfaot.codegen.microkernel import POINTER
+from tfaot.codegen.microkernel import FEWEST_PREFETCHING, POINTER, Prefetch
 from tfaot.codegen.types import I1, I8, I32, I64, Splat, memory_element
 from tfaot.codegen.vector import VectorBuilder
 from tfaot.ir.dtypes import DType
@@ -169,10 +169,13 @@ class _Tile:
         carried: list[ir.Value],
     ) -> list[ir.Value]:
         """A dense segment: its elements one by one, each broadcast against a row of weights."""
-        builder = self.builder
+        builder, kind = self.builder, self.kind
         with Loop(builder, 0, self.run, 1, [offset, *carried], "k") as k:
             here, *sums = k.carried
             weights = [self._load(self._at(s, here), LANES, mask) for s in starts]
+            if mask is None and self.rows >= FEWEST_PREFETCHING:
+                ahead = Prefetch.of_weights(builder, kind.dtype, kind.vectors, self.panel, self.ldw)
+                ahead.ask(builder, starts, here)
             values = []
             for r, row in enumerate(rows):
                 pointer = self._at(row, k.index)
