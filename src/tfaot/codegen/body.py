@@ -24,6 +24,7 @@ from tfaot.ir.shapes import BatchDim, Shape
 from tfaot.schedule.arena import Arena, control_layout, plan_arena, stored_results
 from tfaot.schedule.control import carried_elements, state_reads
 from tfaot.schedule.fusion import Kernel, Schedule, storage_of, tuple_elements
+from tfaot.schedule.padding import row_lengths
 from tfaot.schedule.sizes import NOTHING, Bytes
 from tfaot.schedule.weights import WeightBlob
 from tfaot.signature import Signature
@@ -159,7 +160,7 @@ class BodyEmitter:
 
     def _run(self, schedule: Schedule, arena: Arena, frame: _Frame) -> None:
         """Emit all kernels of a schedule whose parameters and outputs are placed."""
-        packed = packed_constants(schedule)
+        packed, rows = packed_constants(schedule), row_lengths(schedule)
         self._place_constants(frame, schedule, packed)
         for kernel in schedule.kernels:
             for result in stored_results(kernel):
@@ -173,10 +174,10 @@ class BodyEmitter:
                 case "conditional":
                     self._conditional(kernel, offset, frame)
                 case _:
-                    self._call(kernel, offset, packed, frame)
+                    function = self.functions.get(kernel, packed, frozenset(frame.pitched), rows)
+                    self._call(kernel, function, offset, frame)
 
-    def _call(self, kernel: Kernel, offset: Bytes, packed: frozenset[int], frame: _Frame) -> None:
-        function = self.functions.get(kernel, packed, frozenset(frame.pitched))
+    def _call(self, kernel: Kernel, function: ir.Function, offset: Bytes, frame: _Frame) -> None:
         arrays = [*kernel.leaves, *stored_results(kernel)]
         addresses = [frame.places[id(storage_of(a))] for a in arrays]
         arguments = [*addresses, frame.at(offset), frame.rows, frame.whole]

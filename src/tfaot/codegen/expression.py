@@ -74,11 +74,14 @@ class Leaf:
         shape: type and dimensions.
         pitch: sizes that its strides are made of, where these are not the dimensions' own (an
             input or output whose batch axis is not the first, seen through a tile of rows).
+        row: elements from one row to the next, where that is not the last dimension
+            (`schedule.padding`).
     """
 
     pointer: ir.Value
     shape: Shape
     pitch: Sizes | None = None
+    row: int | None = None
 
 
 Override = Callable[[tuple[Index, ...]], ir.Value]
@@ -147,6 +150,10 @@ class Expression:
 
     def address(self, leaf: Leaf, indices: Sequence[Index]) -> Affine | Lanes:
         """The position, in elements, of an array's element."""
+        if leaf.row is not None:
+            rows = self.index.join(leaf.shape.dims[:-1], indices[:-1])
+            start = self.index.scale(rows, leaf.row)
+            return self.index.evaluate(self.index.sum(start, indices[-1]))
         if leaf.pitch is None:
             return self.index.evaluate(self.index.join(leaf.shape.dims, indices))
         total: Index = Affine(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from llvmlite import ir
 
@@ -40,30 +40,43 @@ class KernelFunctions:
         self.microkernels = Microkernels(module, target, name)
         self._functions: dict[str, ir.Function] = {}
 
-    def get(self, kernel: Kernel, packed: frozenset[int], pitched: frozenset[int]) -> ir.Function:
+    def get(
+        self,
+        kernel: Kernel,
+        packed: frozenset[int],
+        pitched: frozenset[int],
+        rows: Mapping[int, int],
+    ) -> ir.Function:
         """The function of a kernel.
 
         Args:
             kernel: the kernel.
             packed: ids of the constants that lie in panels.
             pitched: ids of the arrays whose batch axis is not the first and holds n rows.
+            rows: elements from row to row of the arrays whose rows are padded.
         """
 
         def describe(array: Instruction) -> str:
-            return " ".join(
+            words = [
                 word
                 for word, arrays in (("packed", packed), ("pitched", pitched))
                 if id(array) in arrays
-            )
+            ]
+            return " ".join([*words, *(f"rows of {n}" for i, n in rows.items() if i == id(array))])
 
         key = kernel_key(kernel, describe)
         if key not in self._functions:
             name = f"{self.name}.kernel{len(self._functions)}"
-            self._functions[key] = self._emit(kernel, name, packed, pitched)
+            self._functions[key] = self._emit(kernel, name, packed, pitched, rows)
         return self._functions[key]
 
     def _emit(
-        self, kernel: Kernel, name: str, packed: frozenset[int], pitched: frozenset[int]
+        self,
+        kernel: Kernel,
+        name: str,
+        packed: frozenset[int],
+        pitched: frozenset[int],
+        rows: Mapping[int, int],
     ) -> ir.Function:
         arrays = [*kernel.leaves, *kernel.results]
         count = sum(a is not None for a in arrays)
@@ -86,7 +99,8 @@ class KernelFunctions:
             def leaf(array: Instruction | None) -> Leaf | None:
                 if array is None:
                     return None
-                return Leaf(next(pointers), array.array, pitch if id(array) in pitched else None)
+                strides = pitch if id(array) in pitched else None
+                return Leaf(next(pointers), array.array, strides, rows.get(id(array)))
 
             leaves = {id(x): leaf(x) for x in kernel.leaves}
             results = [leaf(r) for r in kernel.results]

@@ -16,6 +16,7 @@ from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import Shape
 from tfaot.schedule.control import carried_elements
 from tfaot.schedule.fusion import Kernel, Schedule, storage_of
+from tfaot.schedule.padding import row_lengths
 from tfaot.schedule.scratch import scratch_bytes
 from tfaot.schedule.sizes import ALIGNMENT, NOTHING, Bytes, round_up
 
@@ -67,10 +68,11 @@ class ControlLayout:
     size: Bytes
 
 
-def byte_size(instruction: Instruction) -> Bytes:
-    """Bytes of an array-valued instruction's value."""
+def byte_size(instruction: Instruction, row: int | None = None) -> Bytes:
+    """Bytes of an array-valued instruction's value, with `row` elements from row to row."""
     shape = instruction.array
-    return Bytes.of(shape.dims, shape.dtype.itemsize)
+    dims = shape.dims if row is None else (*shape.dims[:-1], row)
+    return Bytes.of(dims, shape.dtype.itemsize)
 
 
 def stored_results(kernel: Kernel) -> list[Instruction]:
@@ -123,6 +125,7 @@ def _fixed(size: Bytes, rows: int) -> Bytes:
 def lifetimes(schedule: Schedule, rows: int | None) -> list[Buffer]:
     """What needs workspace: results of kernels that are no outputs, and scratch."""
     outputs = {id(o) for o in schedule.outputs}
+    rows_apart = row_lengths(schedule)
     last: dict[int, int] = {}
     for position, kernel in enumerate(schedule.kernels):
         for leaf in kernel.leaves:
@@ -132,7 +135,8 @@ def lifetimes(schedule: Schedule, rows: int | None) -> list[Buffer]:
         for result in stored_results(kernel):
             if id(result) not in outputs:
                 end = last.get(id(result), position)
-                found.append(Buffer(id(result), byte_size(result), position, end))
+                size = byte_size(result, rows_apart.get(id(result)))
+                found.append(Buffer(id(result), size, position, end))
         own = kernel_scratch(kernel, rows)
         if own != NOTHING:
             found.append(Buffer(id(kernel), own, position, position))

@@ -28,10 +28,10 @@ from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import tile_shape
 from tfaot.codegen.types import I64, memory_element
 from tfaot.ir.attributes import Convolution
-from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
-from tfaot.ir.shapes import BatchDim, Dim
+from tfaot.ir.shapes import Dim
 from tfaot.schedule.fusion import Kernel, storage_of
+from tfaot.schedule.register_tiles import is_tiled_convolution
 from tfaot.schedule.scratch import scratch_rule
 from tfaot.schedule.sizes import Bytes
 from tfaot.schedule.taps import Axis, phases
@@ -45,56 +45,10 @@ def emit_convolution(context: KernelContext) -> None:
     """Emit a kernel that is built around a `convolution`."""
     anchor = context.kernel.anchor
     assert anchor is not None
-    if is_tiled(anchor):
+    if is_tiled_convolution(anchor):
         _TiledConvolution(context, anchor).emit()
     else:
         emit_plain(context, anchor)
-
-
-def is_tiled(node: Instruction) -> bool:
-    """Whether register tiles apply: canonical dimensions, float32 or float64, fixed sizes."""
-    attrs = node.attr(Convolution)
-    x, kernel = node.operands
-    dtype = node.array.dtype
-    if dtype not in (DType.F32, DType.F64) or not (x.array.dtype is kernel.array.dtype is dtype):
-        return False
-    if attrs.batch_group_count != 1 or not is_canonical(attrs):
-        return False
-    fixed = [*x.array.dims[1:], *kernel.array.dims, *node.array.dims[1:]]
-    if not all(isinstance(d, int) and d > 0 for d in fixed):
-        return False
-    return _rows_lead(x)
-
-
-def is_canonical(attrs: Convolution) -> bool:
-    """Whether dimensions are [B, spatial..., C], [window..., C, N] and [B, spatial..., N]."""
-    last = len(attrs.window) + 1
-    inner = tuple(range(1, last))
-    return (
-        (attrs.input_batch, attrs.input_spatial, attrs.input_feature) == (0, inner, last)
-        and (attrs.output_batch, attrs.output_spatial, attrs.output_feature) == (0, inner, last)
-        and attrs.kernel_spatial == tuple(range(last - 1))
-        and (attrs.kernel_input_feature, attrs.kernel_output_feature) == (last - 1, last)
-    )
-
-
-def _rows_lead(x: Instruction) -> bool:
-    """Whether the array behind `x` is contiguous also where it is part of a larger batch."""
-    for dim in storage_of(x).array.dims:
-        if isinstance(dim, BatchDim):
-            return True
-        if dim != 1:
-            return not any(isinstance(d, BatchDim) for d in storage_of(x).array.dims)
-    return True
-
-
-def is_packable(node: Instruction, operand: Instruction) -> bool:
-    """Whether `operand` is the kernel of a tiled convolution that reads it in panels."""
-    return (
-        node.operands[1] is operand
-        and is_tiled(node)
-        and node.attr(Convolution).feature_group_count == 1
-    )
 
 
 def _axes_of(node: Instruction) -> list[list[Axis]]:
@@ -114,7 +68,7 @@ def _axes_of(node: Instruction) -> list[list[Axis]]:
 def _table_bytes(kernel: Kernel) -> Bytes:
     """The table of rows of the phase with the most taps."""
     assert kernel.anchor is not None
-    if not is_tiled(kernel.anchor):
+    if not is_tiled_convolution(kernel.anchor):
         return Bytes.constant(0)
     taps = math.prod(max(a.taps for a in phase) for phase in _axes_of(kernel.anchor))
     return Bytes.constant(max(taps, 1) * SEGMENT_BYTES)

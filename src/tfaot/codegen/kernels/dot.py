@@ -24,10 +24,10 @@ from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER, TileShape, tile_shape
 from tfaot.codegen.types import I64, memory_element
 from tfaot.ir.attributes import Dot
-from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction
 from tfaot.ir.shapes import BatchDim, Dim, product
 from tfaot.schedule.fusion import storage_of
+from tfaot.schedule.register_tiles import is_tiled_dot
 from tfaot.schedule.weights import PANEL, panel_stride
 
 
@@ -35,37 +35,10 @@ def emit_dot(context: KernelContext) -> None:
     """Emit a kernel that is built around a `dot`."""
     anchor = context.kernel.anchor
     assert anchor is not None
-    if is_tiled(anchor) and all(_is_dense(context, o) for o in anchor.operands):
+    if is_tiled_dot(anchor) and all(_is_dense(context, o) for o in anchor.operands):
         _TiledDot(context, anchor).emit()
     else:
         _emit_plain(context, anchor)
-
-
-def is_tiled(dot: Instruction) -> bool:
-    """Whether register tiles apply: canonical dimensions, float32 or float64, K > 0."""
-    attrs = dot.attr(Dot)
-    lhs, rhs = dot.operands
-    if dot.array.dtype not in (DType.F32, DType.F64):
-        return False
-    if not lhs.array.dtype is rhs.array.dtype is dot.array.dtype:
-        return False
-    batch = len(attrs.lhs_batch)
-    leading = tuple(range(batch))
-    if attrs.lhs_batch != leading or attrs.rhs_batch != leading:
-        return False
-    if attrs.lhs_contracting != (lhs.array.rank - 1,) or attrs.rhs_contracting != (batch,):
-        return False
-    if rhs.array.rank != batch + 2 or lhs.array.dims[-1] == 0:
-        return False
-    # Rows against rows are counted at run time only; the plain form does that.
-    if sum(isinstance(d, BatchDim) for d in lhs.array.dims) > 1:
-        return False
-    return isinstance(lhs.array.dims[-1], int) and isinstance(rhs.array.dims[-1], int)
-
-
-def is_packable(dot: Instruction, operand: Instruction) -> bool:
-    """Whether `operand` is the constant right-hand side of a tiled dot without batch dimensions."""
-    return is_tiled(dot) and dot.operands[1] is operand and operand.array.rank == 2
 
 
 def _is_dense(context: KernelContext, operand: Instruction) -> bool:
@@ -89,6 +62,7 @@ class _TiledDot:
         assert isinstance(columns, int)
         self.depth, self.columns = depth, columns
         self.lhs = self.context.leaves[id(storage_of(lhs))]
+        self.lda = self.lhs.row or depth
         rhs_stored = storage_of(rhs)
         self.rhs = self.context.leaves[id(rhs_stored)]
         self.packed = id(rhs_stored) in self.context.packed
@@ -112,7 +86,7 @@ class _TiledDot:
         matrix_rows = builder.mul(which, rows)
         a = builder.gep(
             self.lhs.pointer,
-            [builder.mul(matrix_rows, as_value(self.depth))],
+            [builder.mul(matrix_rows, as_value(self.lda))],
             source_etype=self.element,
         )
         size = as_value(self.depth * self.columns)
@@ -192,11 +166,11 @@ class _TiledDot:
             taller = builder.zext(builder.icmp_signed("<", loop.index, extra), I64)
             here = builder.add(base, taller)
             source = builder.gep(
-                a, [builder.mul(row, as_value(self.depth))], source_etype=self.element
+                a, [builder.mul(row, as_value(self.lda))], source_etype=self.element
             )
             arguments = [
                 source,
-                as_value(self.depth),
+                as_value(self.lda),
                 pointer,
                 ldw,
                 panel,
@@ -388,4 +362,4 @@ def _multiply_add(
     return v.wrap_to(BINARY["add"](v, dtype, carried, product_), dtype)
 
 
-__all__ = ["emit_dot", "is_packable", "is_tiled"]
+__all__ = ["emit_dot"]

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tfaot.codegen.kernels import convolution, dot
-from tfaot.ir.module import Instruction
 from tfaot.schedule.fusion import Schedule, storage_of
-
-_RULES: dict[str, Callable[[Instruction, Instruction], bool]] = {
-    "dot": dot.is_packable,
-    "convolution": convolution.is_packable,
-}
-"""Whether an instruction reads a constant operand, of columns [..., N], in panels."""
+from tfaot.schedule.register_tiles import is_packable
 
 
 def packed_constants(schedule: Schedule) -> frozenset[int]:
@@ -25,8 +16,7 @@ def packed_constants(schedule: Schedule) -> frozenset[int]:
                 stored = storage_of(operand)
                 if stored.opcode != "constant":
                     continue
-                rule = _RULES.get(member.opcode)
-                if rule is not None and stored is operand and rule(member, operand):
+                if stored is operand and is_packable(member, operand):
                     packable.add(id(stored))
                 else:
                     other.add(id(stored))

@@ -144,11 +144,14 @@ class _TableEmitter:
         assert isinstance(features, int)
         self.features = features
         self.positions = [a.positions for a in axes]
-        self.in_strides = _strides((*(a.size for a in axes), self.features))
+        self.row = outer.leaves[id(storage_of(x))].row or features
+        self.in_strides = _strides((*(a.size for a in axes), self.row))
         self.outputs = [d for d in anchor.array.dims[1:-1] if isinstance(d, int)]
         self.out_strides = _strides((*self.outputs, 1))
         last = axes[-1] if axes else None
-        self.merge = merge and last is not None and last.is_run and last.taps > 1
+        # Taps that follow each other are one run unless rows are padded.
+        together = merge and self.row == features
+        self.merge = together and last is not None and last.is_run and last.taps > 1
         self.always = self.merge and last is not None and last.is_inside
         self.checked = [d for d, a in enumerate(axes) if not a.is_inside]
 
@@ -230,7 +233,7 @@ class _TableEmitter:
         for count in reversed(self.positions):
             start.insert(0, builder.urem(rest, as_value(count)))
             rest = builder.udiv(rest, as_value(count))
-        image = math.prod(a.size for a in self.axes) * self.features
+        image = math.prod(a.size for a in self.axes) * self.row
         with Loop(builder, 0, TABLE_ROWS, 1, [rest, *start], "row") as loop:
             batch, *at = loop.carried
             offset = builder.add(feature, builder.mul(batch, as_value(image)))

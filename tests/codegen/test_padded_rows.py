@@ -1,0 +1,103 @@
+"""Rows of intermediate values that lie further apart than they are long (`schedule.padding`)."""
+
+import numpy as np
+import pytest
+from compiled import compile_module
+
+from tfaot.interpreter import evaluate
+from tfaot.ir.attributes import Convolution, WindowDimension
+from tfaot.ir.dtypes import DType
+from tfaot.ir.shapes import BatchDim
+from tfaot.passes.pipeline import default_passes, run_passes
+from tfaot.schedule.control import schedule
+from tfaot.schedule.padding import row_lengths
+from tfaot.testing.build import ModuleBuilder
+
+BATCH = BatchDim(1)
+COLUMNS = 512
+"""Of float32: rows of 2 KiB."""
+
+
+def random(*dims):
+    return np.random.default_rng(len(dims)).uniform(-0.1, 0.1, dims).astype(np.float32)
+
+
+def lengths(module):
+    return sorted(row_lengths(schedule(run_passes(module, default_passes()).entry)).values())
+
+
+def check(module, inner):
+    for target in ("x86-64-v2", "x86-64-v3"):
+        compiled = compile_module(module, target)
+        for batch in (0, 1, 5, 40):
+            x = np.random.default_rng(batch).uniform(-1, 1, (batch, *inner)).astype(np.float32)
+            expected = evaluate(module, [x], batch=batch, float64=True)
+            for ours, wanted in zip(compiled([x], batch), expected, strict=True):
+                np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_between_dots_are_padded():
+    b = ModuleBuilder("m")
+    x = b.parameter(DType.F32, (BATCH, 6))
+    first = b.unary("tanh", b.matmul(x, b.constant(random(6, COLUMNS))))
+    second = b.matmul(first, b.constant(random(COLUMNS, COLUMNS)))
+    second = b.binary("add", second, first)
+    module = b.module(b.matmul(second, b.constant(random(COLUMNS, 3))))
+    assert lengths(module) == [COLUMNS + 16] * 2
+    check(module, (6,))
+
+
+def test_rows_of_several_dimensions_are_padded():
+    b = ModuleBuilder("m")
+    x = b.parameter(DType.F32, (BATCH, 3, 6))
+    rows = b.reshape(x, (BatchDim(3), 6))
+    hidden = b.matmul(rows, b.constant(random(6, COLUMNS)))
+    hidden = b.unary("tanh", b.reshape(hidden, (BATCH, 3, COLUMNS)))
+    hidden = b.matmul(b.reshape(hidden, (BatchDim(3), COLUMNS)), b.constant(random(COLUMNS, 2)))
+    module = b.module(b.reshape(hidden, (BATCH, 3, 2)))
+    assert lengths(module) == [COLUMNS + 16]
+    check(module, (3, 6))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_rows_between_convolutions_are_padded(size):
+    b = ModuleBuilder("m")
+    x = b.parameter(DType.F32, (BATCH, 5, 4, 2))
+    side = size // 2
+    window = WindowDimension(size, padding_low=side, padding_high=side)
+    attrs = Convolution(
+        window=(window, window),
+        input_batch=0,
+        input_feature=3,
+        input_spatial=(1, 2),
+        kernel_input_feature=2,
+        kernel_output_feature=3,
+        kernel_spatial=(0, 1),
+        output_batch=0,
+        output_feature=3,
+        output_spatial=(1, 2),
+    )
+    first = b.convolution(x, b.constant(random(size, size, 2, COLUMNS)), attrs)
+    first = b.unary("tanh", first)
+    second = b.convolution(first, b.constant(random(size, size, COLUMNS, COLUMNS)), attrs)
+    second = b.binary("add", b.unary("tanh", second), first)
+    module = b.module(b.convolution(second, b.constant(random(size, size, COLUMNS, 3)), attrs))
+    assert lengths(module) == [COLUMNS + 16] * 2
+    check(module, (5, 4, 2))
+
+
+def test_outputs_and_what_other_kernels_read_are_not():
+    b = ModuleBuilder("m")
+    x = b.parameter(DType.F32, (BATCH, 6))
+    first = b.unary("tanh", b.matmul(x, b.constant(random(6, COLUMNS))))
+    second = b.unary("tanh", b.matmul(first, b.constant(random(COLUMNS, COLUMNS))))
+    turned = b.transpose(second, (1, 0))
+    third = b.matmul(second, b.constant(random(COLUMNS, 3)))
+    assert lengths(b.module(first, third, turned)) == []
+
+
+def test_other_lengths_are_not():
+    b = ModuleBuilder("m")
+    x = b.parameter(DType.F32, (BATCH, 6))
+    first = b.unary("tanh", b.matmul(x, b.constant(random(6, 256))))
+    assert lengths(b.module(b.matmul(first, b.constant(random(256, 3))))) == []
