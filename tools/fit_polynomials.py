@@ -177,8 +177,6 @@ def fits() -> list[Fit]:
     # atanh(s) is a function of z = s^2; s = f / (2 + f).
     atanh_limit = ((root2 - 1) / (root2 + 1)) ** 2
     atanh_tail = _fix0(lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z)
-    tanh_tail = _fix0(lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z)
-    tanh_weight = _fix0(lambda z: z * mp.sqrt(z) / mp.tanh(mp.sqrt(z)))
     quarter = (mp.pi / 4 * mp.mpf("1.0001")) ** 2
     sin_tail = _series(lambda j: mp.mpf(-1) ** (j + 1) / mp.factorial(2 * j + 3))
     cos_tail = _series(lambda j: mp.mpf(-1) ** (j + 1) / mp.factorial(2 * j + 2))
@@ -228,26 +226,6 @@ def fits() -> list[Fit]:
             6,
             64,
             lambda z: z,
-        ),
-        Fit(
-            "TANH_TAIL_F32",
-            "(tanh(x) / x - 1) / x^2 in z = x^2, |x| <= 0.625",
-            tanh_tail,
-            mp.mpf(0),
-            mp.mpf("0.625") ** 2,
-            4,
-            32,
-            tanh_weight,
-        ),
-        Fit(
-            "TANH_TAIL_F64",
-            "(tanh(x) / x - 1) / x^2 in z = x^2, |x| <= 0.625",
-            tanh_tail,
-            mp.mpf(0),
-            mp.mpf("0.625") ** 2,
-            11,
-            64,
-            tanh_weight,
         ),
         Fit(
             "ERF_SMALL_F32",

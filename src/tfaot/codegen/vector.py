@@ -247,7 +247,9 @@ class VectorBuilder:
         picked = self.select(self.ir.fcmp_ordered(op, a, b), a, b)
         if isinstance(a, Splat):
             return a if math.isnan(a.number) else picked
-        return self.select(self.is_nan(a), a, picked)
+        # a + a is that NaN too; LLVM would merge the two choices were it a itself, into code whose
+        # result waits for two comparisons of b instead of one operation.
+        return self.select(self.is_nan(a), self.ir.fadd(a, a), picked)
 
     def clamp(self, low: ir.Value, x: ir.Value, high: ir.Value, *, signed: bool = True) -> ir.Value:
         """min(max(x, low), high); NaN stays NaN."""

@@ -29,6 +29,10 @@ BLOCK = 32
 """Elements that a long sum of floats adds up before it adds them to the total."""
 
 
+EXTREMA = frozenset({"maximum", "minimum"})
+"""Monoids that take a new value first: what tests it for NaN then waits for no earlier value."""
+
+
 def identity(opcode: str, dtype: DType) -> float:
     """The neutral element of a monoid."""
     match opcode:
@@ -75,6 +79,7 @@ class _ReduceEmitter:
 
     def emit(self) -> None:
         monoid = monoid_of(self.reducer) if len(self.operands) == 1 else None
+        self.is_extremum = monoid in EXTREMA
         if self.operands[0].array.dtype.is_complex:
             monoid = None
         wide = [d for d, size in enumerate(self.dims) if size != 1]
@@ -237,6 +242,8 @@ class _ReduceEmitter:
         e = self.context.expression(mask)
         values = [e.value(o, tuple(where)) for o in self.operands]
         arguments = e.alike(*carried, *values)
+        if self.is_extremum:
+            arguments.reverse()
         results = e.apply_all(self.reducer, arguments)
         if mask is None:
             return results

@@ -15,7 +15,7 @@ from tfaot.codegen.elementwise import BINARY
 from tfaot.codegen.expression import LANES, Override
 from tfaot.codegen.index import Affine, Index
 from tfaot.codegen.kernels.common import KernelContext
-from tfaot.codegen.kernels.reduce import fold, identity
+from tfaot.codegen.kernels.reduce import EXTREMA, fold, identity
 from tfaot.codegen.types import register_element
 from tfaot.ir.attributes import Reduce
 from tfaot.ir.module import Instruction
@@ -107,7 +107,8 @@ class _Row:
             if total is None:
                 total = value
             else:
-                total = vector.round_to(BINARY[monoid](vector, dtype, total, value), dtype)
+                pair = (value, total) if monoid in EXTREMA else (total, value)
+                total = vector.round_to(BINARY[monoid](vector, dtype, *pair), dtype)
         assert total is not None
         folded = fold(vector, monoid, dtype, total)
         e = self.context.expression()

@@ -58,33 +58,6 @@ ATANH_TAIL_F64: Final = (
     float.fromhex("0x1.2f052989fe1c7p-3"),
 )
 
-# (tanh(x) / x - 1) / x^2 in z = x^2, |x| <= 0.625
-# weighted error 2^-26.5
-TANH_TAIL_F32: Final = (
-    float.fromhex("-0x1.5555340000000p-2"),
-    float.fromhex("0x1.1107280000000p-3"),
-    float.fromhex("-0x1.b83c620000000p-5"),
-    float.fromhex("0x1.5226ca0000000p-6"),
-    float.fromhex("-0x1.75e2980000000p-8"),
-)
-
-# (tanh(x) / x - 1) / x^2 in z = x^2, |x| <= 0.625
-# weighted error 2^-57.1
-TANH_TAIL_F64: Final = (
-    float.fromhex("-0x1.5555555555552p-2"),
-    float.fromhex("0x1.1111111110c05p-3"),
-    float.fromhex("-0x1.ba1ba1b9ce6ddp-5"),
-    float.fromhex("0x1.664f4870388bcp-6"),
-    float.fromhex("-0x1.226e32c14d5c3p-7"),
-    float.fromhex("0x1.d6d35851f7bc2p-9"),
-    float.fromhex("-0x1.7d9c1d8416738p-10"),
-    float.fromhex("0x1.350ae2d33f8bfp-11"),
-    float.fromhex("-0x1.f10cc0d25081dp-13"),
-    float.fromhex("0x1.80064225b0614p-14"),
-    float.fromhex("-0x1.fa75bd542e010p-16"),
-    float.fromhex("0x1.9581d6c87b86cp-18"),
-)
-
 # erf(x) / x - 1 in z = x^2, |x| <= 1.125
 # weighted error 2^-26.5
 ERF_SMALL_F32: Final = (

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from tfaot.codegen.math import coefficients as c
 from tfaot.codegen.math.exponential import exp_format, expm1_reduced, power_of_two, reduce
-from tfaot.codegen.math.polynomial import horner
 from tfaot.codegen.math.registry import math_function
-from tfaot.codegen.types import bit_width
 from tfaot.codegen.vector import VectorBuilder
 
 
@@ -38,20 +35,14 @@ def logistic(b: VectorBuilder, x: ir.Value) -> ir.Value:
     return b.fma(residual, b.mul(quotient, b.const(x, 2.0**guard)), quotient)
 
 
-@math_function("tanh", f32=(1.5, 1.5), f64=(1.5, 1.75))
+@math_function("tanh", f32=(2.5, 2.5), f64=(2.5, 2.5))
 def tanh(b: VectorBuilder, x: ir.Value) -> ir.Value:
-    """An odd polynomial near 0, 1 - 2e / (1 + e) with e = exp(-2|x|) beyond."""
+    """-m / (2 + m) with m = expm1(-2|x|), which is never less than -1."""
     form = exp_format(x)
     y = b.max(b.neg(b.abs(x)), b.const(x, form.saturated / 2))
     bits, r = reduce(b, y, form.bias + 1, scale=2, fine=False)
     p = expm1_reduced(b, r, scale=2)
-    # e = half + s p
+    # m = s p + (s / 2 - 1), of which the second term is exact, and 0 near 0.
     s = power_of_two(b, bits, x)
-    half = b.mul(s, b.const(x, 0.5))
-    one = b.const(x, 1.0)
-    quotient = b.div(b.fma(s, p, half), b.fma(s, p, b.add(half, one)))
-    large = b.fma(quotient, b.const(x, -2.0), one)
-    z = b.mul(x, x)
-    tail = c.TANH_TAIL_F32 if bit_width(x.type) == 32 else c.TANH_TAIL_F64
-    small = b.fma(y, b.mul(z, horner(b, z, tail)), y)
-    return b.copysign(b.select(b.lt(y, b.const(x, -0.625)), large, small), x)
+    m = b.fma(s, p, b.fma(s, b.const(x, 0.5), b.const(x, -1.0)))
+    return b.copysign(b.div(m, b.add(m, b.const(x, 2.0))), x)
