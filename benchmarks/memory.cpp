@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include <sys/mman.h>
+
 #include HEADERS
 
 namespace {
@@ -39,7 +41,27 @@ void tell(const char *stage, int models, int threads) {
   std::printf("%s %d %d %ld %ld\n", stage, models, threads, resident * 1024, privately * 1024);
 }
 
-// Each thread evaluates every model with buffers of its own, and stays until all were counted.
+// Whole pages, given back at the end: what a thread costs is not the allocator's to blur.
+template <typename T>
+class Pages {
+ public:
+  explicit Pages(int64_t count)
+      : size_(size_t(count) * sizeof(T) + 1),
+        place_(mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    if (place_ == MAP_FAILED) std::abort();
+  }
+  Pages(const Pages &) = delete;
+  Pages &operator=(const Pages &) = delete;
+  ~Pages() { munmap(place_, size_); }
+  T *data() { return static_cast<T *>(place_); }
+
+ private:
+  size_t size_;
+  void *place_;
+};
+
+// Each thread evaluates every model with buffers of its own, and stays until all were counted;
+// threads are counted before they have any, too.
 void run(const std::vector<Model> &models, int threads) {
   std::barrier together(threads + 1);
   std::vector<std::thread> pool;
@@ -51,30 +73,34 @@ void run(const std::vector<Model> &models, int threads) {
         inputs = std::max(inputs, m.inputs);
         outputs = std::max(outputs, m.outputs);
       }
-      void *scratch = std::aligned_alloc(64, size_t((workspace + 127) / 64 * 64));
-      std::vector<float> x(size_t(inputs), 0.5f), y(size_t(outputs), 0.0f);
+      together.arrive_and_wait();
+      together.arrive_and_wait();
+      Pages<unsigned char> scratch(workspace);
+      Pages<float> x(inputs), y(outputs);
+      std::fill_n(x.data(), inputs, 0.5f);
       for (const Model &m : models)
-        if (m.run(x.data(), y.data(), scratch) != 0) std::abort();
+        if (m.run(x.data(), y.data(), scratch.data()) != 0) std::abort();
       together.arrive_and_wait();
       together.arrive_and_wait();
-      std::free(scratch);
     });
   }
-  together.arrive_and_wait();
-  tell("run", int(models.size()), threads);
-  together.arrive_and_wait();
+  for (const char *stage : {"idle", "run"}) {
+    together.arrive_and_wait();
+    tell(stage, int(models.size()), threads);
+    together.arrive_and_wait();
+  }
   for (std::thread &thread : pool) thread.join();
 }
 
 // Many calls of one model, which must not make the process grow.
 void call(const Model &m, int calls) {
-  void *scratch = std::aligned_alloc(64, size_t((m.workspace + 127) / 64 * 64));
-  std::vector<float> x(size_t(m.inputs), 0.5f), y(size_t(m.outputs), 0.0f);
-  if (m.run(x.data(), y.data(), scratch) != 0) std::abort();
+  Pages<unsigned char> scratch(m.workspace);
+  Pages<float> x(m.inputs), y(m.outputs);
+  std::fill_n(x.data(), m.inputs, 0.5f);
+  if (m.run(x.data(), y.data(), scratch.data()) != 0) std::abort();
   tell("before", 1, 1);
-  for (int i = 0; i < calls; ++i) m.run(x.data(), y.data(), scratch);
+  for (int i = 0; i < calls; ++i) m.run(x.data(), y.data(), scratch.data());
   tell("after", 1, 1);
-  std::free(scratch);
 }
 
 }  // namespace

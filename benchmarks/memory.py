@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
 import shutil
 import subprocess
@@ -121,7 +122,7 @@ def native_states(
     """The states of the C++ program, and of one that makes a million calls.
 
     `weights_bytes` is the sum over the models, `thread_bytes` what each thread needs: workspace,
-    input and output.
+    inputs and outputs, in whole pages.
 
     Raises:
         EngineError: a compiler fails.
@@ -131,11 +132,13 @@ def native_states(
     states = _run(_program(artifacts, BATCH), [str(n) for n in THREADS])
     growth = _program([_artifact(tiny, "tiny", converter)], 1)
     first = described[0]
-    floats = sum(math.prod(t.shape(BATCH)) for t in first.tensors)
+    groups = (first.inputs, first.outputs)
+    buffers = [4 * sum(math.prod(t.shape(BATCH)) for t in tensors) for tensors in groups]
+    buffers.append(first.workspace.bytes or 0)
     return {
         "states": [*states, *_run(growth, [str(-CALLS)])],
         "weights_bytes": sum(m.weights_bytes for m in described),
-        "thread_bytes": (first.workspace.bytes or 0) + 4 * floats,
+        "thread_bytes": sum(-(-size // mmap.PAGESIZE) * mmap.PAGESIZE for size in buffers),
     }
 
 
