@@ -78,6 +78,12 @@ def _finish(e: Expression, value: ir.Value, dtype: DType) -> ir.Value:
 def _binary(e: Expression, instruction: Instruction, indices: tuple[Index, ...]) -> ir.Value:
     dtype = instruction.array.dtype
     a, b = _operands(e, instruction, indices)
+    if instruction.opcode == "add" and dtype in (DType.F32, DType.F64):
+        x, y = instruction.operands
+        for product, term in ((x, b), (y, a)):
+            # Of polynomials: one rounding less than two ops have, and nothing that could cancel.
+            if isinstance(term, Splat) and product.opcode == "multiply" and e.computes(product):
+                return e.vector.fma(*e.alike(*_operands(e, product, indices), term))
     return _finish(e, BINARY[instruction.opcode](e.vector, dtype, a, b), dtype)
 
 

@@ -146,6 +146,11 @@ class Expression:
             raise unsupported(instruction)
         return emit(self, instruction, indices)
 
+    def computes(self, instruction: Instruction) -> bool:
+        """Whether an instruction's value is made of its operands here, not loaded or given."""
+        key = id(instruction)
+        return key not in self.overrides and key not in self.leaves
+
     # Memory
 
     def address(self, leaf: Leaf, indices: Sequence[Index]) -> Affine | Lanes:
