@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import plots
+from reasons import Reasons
 from targets import NATIVE, PYTHON, Check, Comparison, all_checks, comparisons, geometric_mean
 
 from tfaot.engines import ENGINES, Engine
@@ -146,7 +147,7 @@ def markdown(
     lines += memory_table(records, titles)
     lines += [f"![{name}]({prefix}{name}.png)\n" for name in drawn if name.startswith("memory")]
     lines += cost_table(records)
-    lines += misses(checks)
+    lines += misses(checks, Reasons(records))
     lines += left_out(records, titles)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -307,18 +308,25 @@ def cost_table(records: Iterable[Record]) -> list[str]:
     return ["## Cost", "", *table(head, rows)]
 
 
-def misses(checks: Iterable[Check]) -> list[str]:
-    """The cells that miss a target, worst first within each."""
+def misses(checks: Iterable[Check], reasons: Reasons) -> list[str]:
+    """The cells that miss a target, worst first within each, by how much and why."""
     missed = sorted(
         (c for c in checks if not c.met), key=lambda c: (c.target, -c.missed_by, c.where)
     )
     if not missed:
         return []
     rows = [
-        (c.target, c.where, number(c.value), number(c.limit), f"{100 * c.missed_by:.0f} %")
+        (
+            c.target,
+            c.where,
+            number(c.value),
+            number(c.limit),
+            f"{100 * c.missed_by:.0f} %",
+            reasons.of(c),
+        )
         for c in missed
     ]
-    head = ("target", "where", "measured", "limit", "missed by")
+    head = ("target", "where", "measured", "limit", "missed by", "why")
     return ["## Misses", "", *table(head, rows)]
 
 

@@ -9,6 +9,7 @@ import pytest
 import report
 from bench_models import BATCHES, grid_flops, grid_models, quick_models
 from memory import parse_state
+from reasons import Reasons
 from targets import all_checks, comparisons, geometric_mean
 
 from tfaot.engines import make_engine
@@ -78,6 +79,30 @@ def test_memory_targets() -> None:
     assert found["resident bytes gained in a million calls"].met
     more = all_checks([{**record, "thread_bytes": 290_000}])
     assert next(c for c in more if "further thread" in c.target).met
+
+
+def test_misses_say_why() -> None:
+    common = {"part": "grid", "model": "5x128", "batch": 64, "family": "grid", "status": "ok"}
+    spread = {"median": 100.0, "low": 90.0, "high": 110.0}
+    times = {"tfaot-c": 1.0, "tfaot": 1.1, "tfcompile": 2.0, "litert": 0.95}
+    records = [
+        {**common, "engine": engine, "microseconds": {k: v * factor for k, v in spread.items()}}
+        for engine, factor in times.items()
+    ]
+    records[0]["fraction"] = {"median": 0.78, "low": 0.7, "high": 0.82}
+    reasons = Reasons(records)
+    found = {c.target: reasons.of(c) for c in all_checks(records) if not c.met}
+    assert (
+        "reaches 0.39 of the peak here, tfaot's 0.78"
+        in found["grid: 4 times faster than tfcompile"]
+    )
+    assert "1.6 of the peak" in found["grid: 4 times faster than tfcompile"]
+    assert found["grid: of the peak, 128 nodes, from batch 64"].startswith("noise: 0.82")
+    assert "95.0 µs" in found["grid, C: no slower than the fastest other engine"]
+    assert (
+        "call from Python is 10.0" in found["grid, Python: no slower than the fastest other engine"]
+    )
+    assert all(found.values())
 
 
 def test_the_geometric_mean() -> None:
