@@ -81,8 +81,12 @@ def mismatch(results: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) 
             if not np.array_equal(result, wanted):
                 return f"output {number} differs"
             continue
-        scale = max(1.0, float(np.max(np.abs(wanted), initial=0.0)))
-        error = float(np.max(np.abs(result.astype(wanted.dtype) - wanted), initial=0.0))
+        # Where TensorFlow has NaN or an infinity, so must the engine.
+        alike = (np.isnan(result) & np.isnan(wanted)) | (result == wanted)
+        scale = max(1.0, float(np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))))
+        with np.errstate(invalid="ignore"):
+            errors = np.where(alike, 0.0, np.abs(result.astype(wanted.dtype) - wanted))
+        error = float(np.max(errors, initial=0.0))
         if not error <= TOLERANCE * scale:
             return f"output {number} is off by {error:.2g} (largest value {scale:.2g})"
     return ""
@@ -168,6 +172,8 @@ def measure_cell(
     multiply-adds, or for one row of the reading bandwidth.
     """
     calls, reasons = bind_checked(subject, engines, cell.batch)
+    if not calls:
+        rounds = 0
     timings = {name: Timing(call) for name, call in calls.items()}
     names = list(timings)
     times: dict[str, list[float]] = {name: [] for name in names}

@@ -40,6 +40,13 @@ def test_outputs_that_agree_are_no_mismatch() -> None:
     assert mismatch([wanted[0].view(np.uint8).ravel(), wanted[1]], wanted) == ""
 
 
+def test_what_is_undefined_is_so_in_both() -> None:
+    wanted = np.array([np.nan, np.inf, 1.0], np.float32)
+    assert mismatch([wanted.copy()], [wanted]) == ""
+    for other in ([np.nan, np.inf, np.nan], [0.0, np.inf, 1.0], [np.nan, -np.inf, 1.0]):
+        assert mismatch([np.array(other, np.float32)], [wanted]).startswith("output 0 is off by")
+
+
 def test_a_mismatch_tells_what_is_wrong() -> None:
     wanted = [np.ones((2, 3), np.float32)]
     assert mismatch([], wanted) == "0 outputs instead of 1"

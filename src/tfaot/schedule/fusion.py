@@ -255,6 +255,8 @@ class _Fuser:
             if id(instruction) in forced or self._needs_storage(instruction, homes):
                 roots.append(instruction)
                 self.inlined_in[id(instruction)] = {id(instruction): instruction}
+                # What is stored is computed once, and so are its operands.
+                self.replicated.discard(id(instruction))
             else:
                 self.inlined_in[id(instruction)] = homes
         self.stored = {id(r) for r in roots}
