@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from targets import NATIVE, PYTHON, Check, Comparison, all_checks, comparisons, 
 from tfaot.engines import ENGINES, Engine
 
 Record = Mapping[str, Any]
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+")
 SPREAD = ("median", "low", "high", "least")
 TITLES = {
     "grid": "The poster's grid",
@@ -36,6 +38,7 @@ def write(
     """Write everything into `output`, and the page `docs` where one is asked for."""
     output.mkdir(parents=True, exist_ok=True)
     date = datetime.date.today().isoformat()
+    records = [without_folders(r) for r in records]
     checks = all_checks(records)
     data = {"date": date, "machine": header, "records": records, "checks": rows_of_checks(checks)}
     (output / "bench.json").write_text(json.dumps(data, indent=1) + "\n")
@@ -50,6 +53,13 @@ def write(
         prefix = os.path.relpath(output, docs.parent) + "/"
         docs.parent.mkdir(parents=True, exist_ok=True)
         docs.write_text(markdown(date, header, records, checks, titles, drawn, prefix))
+
+
+def without_folders(record: Record) -> Record:
+    """A record whose reason names files without the folders of this machine."""
+    if "reason" not in record:
+        return record
+    return {**record, "reason": _FOLDERS.sub("", str(record["reason"]))}
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -105,6 +105,13 @@ def test_misses_say_why() -> None:
     assert all(found.values())
 
 
+def test_reasons_hold_no_folders_of_the_machine() -> None:
+    record = {"reason": "IREE: /home/someone/.cache/bench/gru.mlir:12:3: error: a/b, 1/2 and /x"}
+    assert report.without_folders(record) == {
+        "reason": "IREE: gru.mlir:12:3: error: a/b, 1/2 and /x"
+    }
+
+
 def test_the_geometric_mean() -> None:
     assert geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
 
