@@ -24,7 +24,7 @@ NODES = (32, 64, 128, 256)
 BATCHES = tuple(sorted([*(2**n for n in range(11)), 3, 7, 13, 15, 50, 100, 333]))
 CLASSES = 8
 QUICK_MODELS = ("1x32", "5x128", "10x64", "25x256")
-QUICK_BATCHES = (1, 2, 7, 16, 64, 100, 256, 333, 512, 1024)
+QUICK_BATCHES = (1, 2, 7, 16, 64, 100, 256, 333, 1024)
 REAL_BATCHES = (1, 10, 100)
 
 
