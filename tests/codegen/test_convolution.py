@@ -13,7 +13,7 @@ from tfaot.ir.attributes import Convolution
 from tfaot.ir.attributes import WindowDimension as W
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Module
-from tfaot.testing.build import ModuleBuilder
+from tfaot.testing.build import ModuleBuilder, canonical_convolution
 from tfaot.testing.cases import op_cases
 from tfaot.testing.cases.case import SIZES, B
 
@@ -37,20 +37,7 @@ class Layer:
     def module(self) -> Module:
         b = ModuleBuilder("layer")
         rank = len(self.spatial) + 2
-        inner = tuple(range(1, rank - 1))
-        attrs = Convolution(
-            window=self.window,
-            input_batch=0,
-            input_feature=rank - 1,
-            input_spatial=inner,
-            kernel_input_feature=rank - 2,
-            kernel_output_feature=rank - 1,
-            kernel_spatial=tuple(range(rank - 2)),
-            output_batch=0,
-            output_feature=rank - 1,
-            output_spatial=inner,
-            feature_group_count=self.groups,
-        )
+        attrs = canonical_convolution(self.window, self.groups)
         x = b.parameter(self.dtype, (B, *self.spatial, self.inputs))
         y = b.convolution(x, b.constant(self.kernel(), self.dtype), attrs)
         if self.linear:

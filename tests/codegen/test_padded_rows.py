@@ -5,13 +5,13 @@ import pytest
 from compiled import compile_module
 
 from tfaot.interpreter import evaluate
-from tfaot.ir.attributes import Convolution, WindowDimension
+from tfaot.ir.attributes import WindowDimension
 from tfaot.ir.dtypes import DType
 from tfaot.ir.shapes import BatchDim
 from tfaot.passes.pipeline import default_passes, run_passes
 from tfaot.schedule.control import schedule
 from tfaot.schedule.padding import row_lengths
-from tfaot.testing.build import ModuleBuilder
+from tfaot.testing.build import ModuleBuilder, canonical_convolution
 
 BATCH = BatchDim(1)
 COLUMNS = 512
@@ -69,18 +69,7 @@ def test_rows_between_convolutions_are_padded(size):
     x = b.parameter(DType.F32, (BATCH, 5, 4, 2))
     side = size // 2
     window = WindowDimension(size, padding_low=side, padding_high=side)
-    attrs = Convolution(
-        window=(window, window),
-        input_batch=0,
-        input_feature=3,
-        input_spatial=(1, 2),
-        kernel_input_feature=2,
-        kernel_output_feature=3,
-        kernel_spatial=(0, 1),
-        output_batch=0,
-        output_feature=3,
-        output_spatial=(1, 2),
-    )
+    attrs = canonical_convolution((window, window))
     first = b.convolution(x, b.constant(random(size, size, 2, COLUMNS)), attrs)
     first = b.unary("tanh", first)
     second = b.convolution(first, b.constant(random(size, size, COLUMNS, COLUMNS)), attrs)

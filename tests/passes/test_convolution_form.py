@@ -9,26 +9,8 @@ from tfaot.ir.attributes import WindowDimension as W
 from tfaot.ir.dtypes import DType
 from tfaot.ir.verifier import verify
 from tfaot.passes.pipeline import default_passes, run_passes
-from tfaot.testing.build import ModuleBuilder
+from tfaot.testing.build import ModuleBuilder, canonical_convolution
 from tfaot.testing.cases.case import B
-
-
-def ordered(window, groups=1):
-    rank = len(window) + 2
-    inner = tuple(range(1, rank - 1))
-    return Convolution(
-        window=window,
-        input_batch=0,
-        input_feature=rank - 1,
-        input_spatial=inner,
-        kernel_input_feature=rank - 2,
-        kernel_output_feature=rank - 1,
-        kernel_spatial=tuple(range(rank - 2)),
-        output_batch=0,
-        output_feature=rank - 1,
-        output_spatial=inner,
-        feature_group_count=groups,
-    )
 
 
 def values(*dims):
@@ -62,7 +44,7 @@ def space_to_batch_1d(b, x, step, kernel, *, crop):
     x = b.transpose(x, (2, 0, 1, 3))
     x = b.reshape(x, (B * step, 1, length // step, features))
     window = (W(1), W(kernel.shape[1]))
-    y = b.convolution(x, b.constant(kernel), ordered(window))
+    y = b.convolution(x, b.constant(kernel), canonical_convolution(window))
     count = y.array.dims[2]
     y = b.transpose(b.reshape(y, (step, B, count, outputs)), (1, 2, 0, 3))
     y = b.reshape(y, (B, count * step, outputs))
@@ -95,7 +77,7 @@ def test_dilated_convolution_of_images_keeps_rows_together():
     y = b.transpose(y, (2, 4, 0, 1, 3, 5))
     y = b.reshape(y, (B * 6, 4, 3, 2))
     window = (W(3, 1, 1, 1), W(2))
-    y = b.convolution(y, b.constant(values(3, 2, 2, 5)), ordered(window))
+    y = b.convolution(y, b.constant(values(3, 2, 2, 5)), canonical_convolution(window))
     y = b.transpose(b.reshape(y, (2, 3, B, 4, 2, 5)), (2, 3, 0, 4, 1, 5))
     y = b.reshape(y, (B, 8, 6, 5))
     changed, opcodes = check(b.module(y), 8, 9, 2)
@@ -115,7 +97,7 @@ def test_padding_with_zeros_only_is_absorbed():
         filler = b.constant(np.float32(number))
         padded = b.instruction("pad", shape, (x, filler), Pad((0, 1, 2, 0), (0, 1, 1, 0), none))
         kernel = b.constant(values(3, 3, 3, 4))
-        y = b.convolution(padded, kernel, ordered((W(3, 2), W(3))))
+        y = b.convolution(padded, kernel, canonical_convolution((W(3, 2), W(3))))
         _, opcodes = check(b.module(y), 6, 5, 3)
         assert ("pad" not in opcodes) == absorbed
 
@@ -139,5 +121,5 @@ def test_any_order_of_dimensions_becomes_one():
     changed, _ = check(b.module(b.convolution(x, kernel, attrs)), 4, 6, 5)
     (node,) = [i for i in changed.entry.instructions if i.opcode == "convolution"]
     own = node.attr(Convolution)
-    assert own == ordered(own.window)
+    assert own == canonical_convolution(own.window)
     assert node.array.dims[0] == B

@@ -28,7 +28,10 @@ FEWEST_PREFETCHING = 3
 """Rows of tiles that ask for weights ahead; loads are what shorter ones spend their time on."""
 
 FARTHEST_PREFETCH = 64 * 1024
+"""Bytes: what lies further ahead could be gone from the second-level cache when it is needed."""
+
 NEAR_PREFETCH = 32
+"""Rows of weights to look ahead where the next tile lies too far."""
 
 
 @dataclass(frozen=True)

@@ -450,6 +450,25 @@ class ModuleBuilder:
         return self.instruction("custom-call", shape, operands, CustomCall(target, opaque))
 
 
+def canonical_convolution(window: Sequence[WindowDimension], groups: int = 1) -> Convolution:
+    """Dimensions [B, spatial..., C], [window..., C, N] and [B, spatial..., N]."""
+    rank = len(window) + 2
+    inner = tuple(range(1, rank - 1))
+    return Convolution(
+        window=tuple(window),
+        input_batch=0,
+        input_feature=rank - 1,
+        input_spatial=inner,
+        kernel_input_feature=rank - 2,
+        kernel_output_feature=rank - 1,
+        kernel_spatial=tuple(range(rank - 2)),
+        output_batch=0,
+        output_feature=rank - 1,
+        output_spatial=inner,
+        feature_group_count=groups,
+    )
+
+
 def binary_computation(opcode: str, dtype: DType) -> Computation:
     """The computation of one op on two scalars, as reducers and combiners are."""
     b = ModuleBuilder(f"{opcode}_{dtype}")

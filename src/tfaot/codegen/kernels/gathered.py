@@ -170,11 +170,13 @@ class _Tile:
     ) -> list[ir.Value]:
         """A dense segment: its elements one by one, each broadcast against a row of weights."""
         builder, kind = self.builder, self.kind
+        ahead = None
+        if mask is None and self.rows >= FEWEST_PREFETCHING:
+            ahead = Prefetch.of_weights(builder, kind.dtype, kind.vectors, self.panel, self.ldw)
         with Loop(builder, 0, self.run, 1, [offset, *carried], "k") as k:
             here, *sums = k.carried
             weights = [self._load(self._at(s, here), LANES, mask) for s in starts]
-            if mask is None and self.rows >= FEWEST_PREFETCHING:
-                ahead = Prefetch.of_weights(builder, kind.dtype, kind.vectors, self.panel, self.ldw)
+            if ahead is not None:
                 ahead.ask(builder, starts, here)
             values = []
             for r, row in enumerate(rows):

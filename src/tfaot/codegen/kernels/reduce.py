@@ -74,12 +74,12 @@ class _ReduceEmitter:
         self.dims = self.operands[0].array.dims
         self.reduced = tuple(sorted(attrs.dimensions))
         dtype = self.operands[0].array.dtype
-        self.is_sum = half == 1 and dtype.is_float and monoid_of(self.reducer) == "add"
+        self.monoid = monoid_of(self.reducer) if half == 1 else None
+        self.is_sum = dtype.is_float and self.monoid == "add"
         self.kept = tuple(d for d in range(len(self.dims)) if d not in self.reduced)
 
     def emit(self) -> None:
-        monoid = monoid_of(self.reducer) if len(self.operands) == 1 else None
-        self.is_extremum = monoid in EXTREMA
+        monoid = self.monoid
         if self.operands[0].array.dtype.is_complex:
             monoid = None
         wide = [d for d, size in enumerate(self.dims) if size != 1]
@@ -242,7 +242,7 @@ class _ReduceEmitter:
         e = self.context.expression(mask)
         values = [e.value(o, tuple(where)) for o in self.operands]
         arguments = e.alike(*carried, *values)
-        if self.is_extremum:
+        if self.monoid in EXTREMA:
             arguments.reverse()
         results = e.apply_all(self.reducer, arguments)
         if mask is None:
