@@ -6,7 +6,8 @@ multiply-adds that never leave the registers, and loads of consecutive bytes int
 
 from __future__ import annotations
 
-from tfaot.codegen.target import emit, resolve_target
+from tfaot.codegen.llvm import emit
+from tfaot.codegen.target import resolve_target
 
 CHAINS = 12
 """More than latency times throughput of any CPU (10), and fewer than AVX2's 16 registers."""
@@ -26,7 +27,7 @@ def flops_per_iteration() -> int:
 
 def ceilings_object() -> bytes:
     """An object with the two functions that driver.c declares."""
-    return emit(f"{_fma()}\n{_read()}", resolve_target("native")).object_bytes
+    return emit(f"{_fma()}\n{_read()}", resolve_target("native").machine).object_bytes
 
 
 def _fma() -> str:

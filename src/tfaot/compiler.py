@@ -24,15 +24,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfaot.artifact import Artifact, check_output_dir, write_artifact
-from tfaot.codegen.module import SLACK, GeneratedModule, Variant, generate
-from tfaot.codegen.target import Emitted, Target, emit, resolve_target
+from tfaot.codegen.llvm import Emitted, emit
+from tfaot.codegen.module import GeneratedModule, Variant, generate
+from tfaot.codegen.target import Target, describe, machine_for, resolve_targets
 from tfaot.errors import UsageError
 from tfaot.ir.printer import print_module
 from tfaot.lowering import Lowered, Progress, lower
 from tfaot.options import CompileOptions, check_name
 from tfaot.packaging import manifest as packaging
 from tfaot.packaging.header import header_text
-from tfaot.packaging.info import info_ir, set_code_bytes
+from tfaot.packaging.info import info_ir
+from tfaot.packaging.object_file import fill, set_code_bytes
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.pipeline import default_passes, run_passes
 from tfaot.schedule.control import schedule
@@ -96,7 +98,7 @@ def compile_model(
     from tfaot.frontend.session import open_model
     from tfaot.verification import verify_model
 
-    target = resolve_target(options.target)
+    targets = resolve_targets(options.target)
     check_output_dir(options.output_dir)
     name = options.name or default_name(model)
     progress("load", str(model) if isinstance(model, (str, Path)) else type(model).__name__)
@@ -116,7 +118,7 @@ def compile_model(
             progress("note", note)
         lowered = with_composition(lower(loaded, options.batch_sizes, progress), loaded)
         origin = _origin(model, loaded, options)
-        compiled = build(name, loaded.signature, lowered, target, options, origin, progress)
+        compiled = build(name, loaded.signature, lowered, targets, options, origin, progress)
         if options.verify:
             with tempfile.TemporaryDirectory(prefix="tfaot-") as scratch:
                 trial = _write(Path(scratch), name, compiled, {})
@@ -149,7 +151,7 @@ def build(
     name: str,
     signature: Signature,
     lowered: Lowered,
-    target: Target,
+    targets: Sequence[Target],
     options: CompileOptions,
     origin: Origin,
     progress: Progress = lambda stage, detail: None,
@@ -160,7 +162,7 @@ def build(
         name: C identifier.
         signature: the model's inputs and outputs.
         lowered: its HLO.
-        target: the CPU.
+        targets: the instruction sets, ascending.
         options: namespace, and which intermediate texts to keep.
         origin: where the model came from.
         progress: told of the stages.
@@ -180,50 +182,25 @@ def build(
             tile = rows_per_tile(plan)
         variants.append(Variant(plan, batch, tile))
     progress("generate", f"{sum(len(v.schedule.kernels) for v in variants)} kernels")
-    generated = generate(name, signature, variants, target, compose=lowered.composable)
-    description = _manifest(name, signature, lowered, batching, generated, target, options, origin)
-    progress("compile", f"{len(generated.kernels)} kernels for {target.name}")
-    emitted = _emit(name, generated, description, target, options.emit)
+    generated = generate(name, signature, variants, targets, compose=lowered.composable)
+    description = _manifest(name, signature, lowered, batching, generated, targets, options, origin)
+    progress("compile", f"{len(generated.kernels)} kernels for {describe(targets)}")
+    emitted = _emit(generated, description, targets, options.emit)
     object_bytes, description = set_code_bytes(emitted.object_bytes, description)
+    if generated.weights:
+        object_bytes = fill(object_bytes, generated.marker, generated.weights)
     return Compiled(description, header_text(description), object_bytes, emitted, lowered)
 
 
 def _emit(
-    name: str,
     generated: GeneratedModule,
     description: packaging.Manifest,
-    target: Target,
+    targets: Sequence[Target],
     kinds: Sequence[str],
 ) -> Emitted:
-    """Object of the generated code, the introspection data and the weights."""
-    with tempfile.NamedTemporaryFile(prefix="tfaot-", suffix=".weights") as blob:
-        blob.write(generated.weights)
-        blob.flush()
-        text = "\n".join(
-            [generated.text, _weights_asm(name, generated, blob.name), info_ir(description)]
-        )
-        return emit(text, target, assembly="asm" in kinds, ir="ll" in kinds)
-
-
-def _weights_asm(name: str, generated: GeneratedModule, path: str) -> str:
-    """Module-level assembly that takes the blob from a file: LLVM never parses the numbers."""
-    symbol = generated.weights_symbol
-    lines = [
-        f'.section .rodata.{name},"a",@progbits',
-        ".balign 64",
-        f".local {symbol}",
-        f".type {symbol},@object",
-        f"{symbol}:",
-        f'.incbin "{path}"' if generated.weights else "",
-        f".zero {SLACK}",
-        f".size {symbol}, {len(generated.weights)}",
-        ".text",
-    ]
-    return "\n".join(
-        'module asm "' + line.replace("\\", "\\5C").replace('"', "\\22") + '"'
-        for line in lines
-        if line
-    )
+    """Object of the generated code and the introspection data."""
+    text = "\n".join([generated.text, info_ir(description)])
+    return emit(text, machine_for(targets), assembly="asm" in kinds, ir="ll" in kinds)
 
 
 def _manifest(
@@ -232,7 +209,7 @@ def _manifest(
     lowered: Lowered,
     batching: Batching,
     generated: GeneratedModule,
-    target: Target,
+    targets: Sequence[Target],
     options: CompileOptions,
     origin: Origin,
 ) -> packaging.Manifest:
@@ -249,9 +226,11 @@ def _manifest(
         weights_bytes=len(generated.weights),
         parameter_bytes=origin.parameter_bytes,
         code_bytes=0,
-        target=packaging.Target(target.triple, target.cpu, target.required_features),
+        target=packaging.Target(
+            targets[0].triple, tuple(t.cpu for t in targets), targets[0].required_features
+        ),
         object=packaging.ObjectFile(f"{name}.o", ""),
-        symbols=packaging.Symbols.of(name),
+        symbols=packaging.Symbols.of(name, dispatches=len(targets) > 1),
         source=origin.source,
         kernels=tuple(packaging.Kernel(k.name, k.kind, k.layers) for k in generated.kernels),
         namespace=options.namespace,
@@ -293,9 +272,7 @@ def _extra(compiled: Compiled, kinds: Sequence[str]) -> dict[str, str]:
     if compiled.emitted.assembly is not None:
         extra["s"] = compiled.emitted.assembly
     if compiled.emitted.optimised_ir is not None:
-        # The one line that names a temporary file says nothing about the code.
-        lines = compiled.emitted.optimised_ir.splitlines(keepends=True)
-        extra["ll"] = "".join(line for line in lines if ".incbin" not in line)
+        extra["ll"] = compiled.emitted.optimised_ir
     if "hlo" in kinds:
         modules = compiled.lowered.modules
         extra["hlo"] = "\n".join(print_module(m, max_constant=64) for m in modules)

@@ -6,7 +6,7 @@ from compiled import signature_of
 from models import MODELS, inputs_of
 
 from tfaot.artifact import write_artifact
-from tfaot.codegen.target import resolve_target
+from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Origin, build
 from tfaot.interpreter import evaluate
 from tfaot.ir.text import parse_module
@@ -42,7 +42,7 @@ def _build(tmp_path, module, sizes, composable):
         "model",
         signature_of(module),
         lowered,
-        resolve_target("x86-64-v3"),
+        resolve_targets("x86-64-v3"),
         CompileOptions(output_dir=tmp_path),
         Origin(Source("test")),
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfaot.artifact import Artifact, write_artifact
-from tfaot.codegen.target import resolve_target
+from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Lowered, Origin, build
 from tfaot.ir.module import Module
 from tfaot.ir.text import parse_module
@@ -60,7 +60,7 @@ def compile_to(folder: Path, model: Model, target: str = TARGET, name: str = "")
         name,
         model.signature,
         lowered,
-        resolve_target(target),
+        resolve_targets(target),
         CompileOptions(folder),
         Origin(Source("hlo"), model.parameter_bytes),
     )

@@ -12,7 +12,7 @@ import pytest
 from consumer_models import compile_to, poster
 
 from tfaot.errors import ArtifactError
-from tfaot.packaging.manifest import read_manifest
+from tfaot.packaging.manifest import Symbols, read_manifest
 
 
 def lines_of(*command):
@@ -26,8 +26,7 @@ def test_nothing_is_undefined(artifact, tool):
 def test_only_the_api_is_global(model, artifact, tool):
     symbols = {line.split()[-1] for line in lines_of(tool("nm"), "-g", artifact.object)}
 
-    name = model.name
-    assert symbols == {f"{name}_run", f"{name}_workspace_bytes", f"{name}_info"}
+    assert symbols == set(Symbols.of(model.name).names)
 
 
 def test_no_state_and_no_constructors(artifact, tool):

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfaot.codegen.target import resolve_target
+from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Lowered, Origin, build
 from tfaot.errors import TfaotError
 from tfaot.ir.attributes import CustomCall
@@ -156,7 +156,7 @@ def compiles(module: Module) -> bool:
             "model",
             signature,
             Lowered((module,), (None,)),
-            resolve_target("x86-64-v3"),
+            resolve_targets("x86-64-v3"),
             CompileOptions(Path()),
             Origin(Source("hlo")),
         )

@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 
 from tfaot.artifact import Artifact, write_artifact
 from tfaot.packaging.header import header_text
-from tfaot.packaging.info import info_ir, set_code_bytes
+from tfaot.packaging.info import info_ir
 from tfaot.packaging.manifest import (
     AffineDim,
     Batch,
@@ -26,6 +26,7 @@ from tfaot.packaging.manifest import (
     Workspace,
 )
 from tfaot.packaging.names import unique_c_names
+from tfaot.packaging.object_file import set_code_bytes
 
 WEIGHTS = (1.0, -2.0, 0.5, 100.0)
 TRIPLE = "x86_64-unknown-linux-gnu"
@@ -120,7 +121,7 @@ def toy_manifest(
         weights_bytes=16,
         parameter_bytes=16,
         code_bytes=0,
-        target=Target(TRIPLE, cpu),
+        target=Target(TRIPLE, (cpu,)),
         object=ObjectFile(f"{name}.o", "0" * 64),
         symbols=Symbols.of(name),
         source=Source("test", hashlib.sha256(b"toy").hexdigest(), description='a "toy" \\ model'),

@@ -260,7 +260,7 @@ def test_manifest_of_another_object(tmp_path, changes):
 def test_object_for_another_machine(tmp_path):
     artifact = write_toy(tmp_path, toy_manifest(cpu="x86-64"))
     target = read_manifest(artifact.manifest).target
-    rewrite_manifest(artifact, target=Target("aarch64-unknown-linux-gnu", "generic"))
+    rewrite_manifest(artifact, target=Target("aarch64-unknown-linux-gnu", ("generic",)))
     with pytest.raises(ArtifactError, match="compiled for aarch64"):
         artifact.load()
     rewrite_manifest(artifact, target=replace(target, features=("+tbm", "+fma4")))

@@ -182,7 +182,7 @@ def test_damaged_headers_never_crash(tmp_path):
 
 @pytest.mark.parametrize("level", list(LEVELS))
 def test_cpu_levels(level):
-    target = Target("x86_64-unknown-linux-gnu", level)
+    target = Target("x86_64-unknown-linux-gnu", (level,))
     flags = frozenset(LEVELS[level])
     assert required_flags(target) == flags
     assert best_level(flags) == level
@@ -195,7 +195,7 @@ def test_cpu_levels(level):
 
 def test_cpu_features():
     def needs(cpu, *features):
-        return required_flags(Target("x86_64-unknown-linux-gnu", cpu, features))
+        return required_flags(Target("x86_64-unknown-linux-gnu", (cpu,), features))
 
     assert needs("x86-64", "+avx512vnni", "+sse4.2") == {"avx512_vnni", "sse4_2"}
     assert "avx2" not in needs("x86-64-v3", "-avx2")
@@ -208,4 +208,4 @@ def test_cpu_features():
 def test_native_target_runs_here():
     """What LLVM finds on this machine is what /proc/cpuinfo says, in other words."""
     features = tuple(f"+{name}" for name, on in llvm.get_host_cpu_features().items() if on)
-    check_cpu(Target("x86_64-unknown-linux-gnu", llvm.get_host_cpu_name(), features))
+    check_cpu(Target("x86_64-unknown-linux-gnu", (llvm.get_host_cpu_name(),), features))

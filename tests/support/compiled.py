@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfaot.codegen.target import resolve_target
+from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Compiled, Lowered, Origin, build
 from tfaot.interpreter.evaluate import infer_batch
 from tfaot.ir.module import Module
@@ -148,7 +148,7 @@ def compile_module(module: Module, target: str = "x86-64-v3") -> CompiledModule:
         NAME,
         signature_of(module),
         Lowered((module,), (None,)),
-        resolve_target(target),
+        resolve_targets(target),
         options,
         Origin(Source("object", "0" * 64, None)),
     )

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tfaot.artifact import write_artifact
-from tfaot.codegen.target import resolve_target
+from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Lowered, Origin, build
 from tfaot.errors import ModelError
 from tfaot.interpreter.evaluate import evaluate
@@ -86,7 +86,7 @@ def verified(tmp_path: Path) -> Callable[..., VerificationReport]:
         compiled: Module, model: Module | None = None, loaded: HloModel | None = None
     ) -> VerificationReport:
         loaded = loaded or HloModel(model or compiled)
-        target = resolve_target("x86-64-v3")
+        target = resolve_targets("x86-64-v3")
         options = CompileOptions(tmp_path, name="m")
         made = build(
             "m",

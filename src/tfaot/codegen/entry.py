@@ -1,9 +1,10 @@
 """The entry points of an artifact: NAME_run and NAME_workspace_bytes.
 
-Input: the bodies of a model's variants. Output: the two functions. `NAME_run` checks its arguments,
-then calls the body: once, or over tiles of rows where rows are independent, so that activations
-stay in the cache and the workspace doesn't depend on n. Static variants are composed to any n: the
-largest that fits again and again, the last padded with zeros.
+Input: the bodies of a model's variants. Output: the two functions. `NAME_run` checks its arguments
+and chooses the instruction set; what it calls for that runs the body: once, or over tiles of rows
+where rows are independent, so that activations stay in the cache and the workspace doesn't depend
+on n. Static variants are composed to any n: the largest that fits again and again, the last padded
+with zeros.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from tfaot.codegen.body import Body, batch_dimension
+from tfaot.codegen.dispatch import Dispatch, Level
 from tfaot.codegen.index import as_value, polynomial
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER
@@ -25,6 +27,7 @@ from tfaot.schedule.sizes import ALIGNMENT, NOTHING, Bytes, round_up
 from tfaot.signature import ListedDim, Signature, TensorSpec
 
 OK, NEGATIVE_BATCH, NULL_POINTER, MISALIGNED_WORKSPACE, BATCH_TOO_LARGE, UNKNOWN_BATCH = range(6)
+UNSUPPORTED_CPU = 8
 """Status codes of NAME_run."""
 
 
@@ -36,40 +39,67 @@ class EntryEmitter:
         module: where they go.
         name: the model's name.
         signature: its inputs and outputs.
-        bodies: its variants.
         compose: whether static variants may be stitched together to other batch sizes.
     """
 
     module: ir.Module
     name: str
     signature: Signature
-    bodies: Sequence[Body]
     compose: bool
 
-    def emit(self) -> Bytes:
-        """Emit both functions; returns the size of the workspace."""
-        size = self._workspace_size(self.bodies)
-        self._run_function(size)
-        self._workspace_function(size)
-        return size
+    def evaluate(self, name: str, bodies: Sequence[Body]) -> ir.Function:
+        """The function that runs the bodies for all rows; returns a status.
 
-    def _run_function(self, size: Bytes) -> None:
-        bodies, signature = self.bodies, self.signature
-        pointers = len(signature.inputs) + len(signature.outputs)
-        types = [I64, *([POINTER] * (pointers + 1))]
-        function = ir.Function(self.module, ir.FunctionType(I32, types), f"{self.name}_run")
+        Its parameters are those of NAME_run.
+        """
+        function = ir.Function(self.module, self._type(), f"{name}.evaluate")
+        function.linkage = "internal"
         batch, *arrays = function.args
         workspace = arrays.pop()
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self._check(builder, batch, arrays, workspace, size)
         if bodies[0].variant.batch is not None:
             self._compose(builder, bodies, batch, arrays, workspace)
         elif bodies[0].variant.tile is not None:
-            self._tiles(builder, bodies[0], batch, arrays, workspace)
+            self._tiles(builder, bodies, batch, arrays, workspace)
         else:
             arguments = [*arrays, workspace, as_value(0), batch, batch]
             builder.call(bodies[0].function, arguments)
         builder.ret(ir.Constant(I32, OK))
+        return function
+
+    def emit(self, levels: Sequence[Level], dispatch: Dispatch | None) -> Bytes:
+        """Emit both functions; returns the size of the workspace."""
+        bodies = levels[0].bodies
+        size = self._workspace_size(bodies)
+        assert all(self._workspace_size(level.bodies) == size for level in levels)
+        self._run_function(size, levels, dispatch)
+        self._workspace_function(size)
+        return size
+
+    def _type(self) -> ir.FunctionType:
+        pointers = len(self.signature.inputs) + len(self.signature.outputs)
+        return ir.FunctionType(I32, [I64, *([POINTER] * (pointers + 1))])
+
+    def _run_function(
+        self, size: Bytes, levels: Sequence[Level], dispatch: Dispatch | None
+    ) -> None:
+        function = ir.Function(self.module, self._type(), f"{self.name}_run")
+        batch, *arrays = function.args
+        workspace = arrays.pop()
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self._check(builder, batch, arrays, workspace, size, levels[0].bodies)
+        if dispatch is None:
+            builder.ret(builder.call(levels[0].evaluate, function.args))
+            return
+        absent = function.append_basic_block("absent")
+        choice = builder.switch(dispatch.chosen(builder), absent)
+        for level in levels:
+            block = function.append_basic_block(level.target.suffix)
+            choice.add_case(ir.Constant(I32, level.target.level), block)
+            builder.position_at_end(block)
+            builder.ret(builder.call(level.evaluate, function.args))
+        builder.position_at_end(absent)
+        builder.ret(ir.Constant(I32, UNSUPPORTED_CPU))
 
     def _check(
         self,
@@ -78,6 +108,7 @@ class EntryEmitter:
         arrays: Sequence[ir.Value],
         workspace: ir.Value,
         size: Bytes,
+        bodies: Sequence[Body],
     ) -> None:
         zero = as_value(0)
 
@@ -86,7 +117,7 @@ class EntryEmitter:
                 builder.ret(ir.Constant(I32, status))
 
         leave_if(builder.icmp_signed("<", batch, zero), NEGATIVE_BATCH)
-        if not self.needs_run_without_rows:
+        if not self._needs_run_without_rows(bodies):
             nothing = all(map(_vanishes, self.signature.outputs))
             leave_if(builder.icmp_signed("==", batch, zero), OK if nothing else UNKNOWN_BATCH)
         null = ir.Constant(POINTER, None)
@@ -103,18 +134,19 @@ class EntryEmitter:
     def _tiles(
         self,
         builder: ir.IRBuilder,
-        body: Body,
+        bodies: Sequence[Body],
         batch: ir.Value,
         arrays: Sequence[ir.Value],
         workspace: ir.Value,
     ) -> None:
         """Call the body for tiles of equal height (by one row at most)."""
+        (body,) = bodies
         tile = body.variant.tile
         assert tile is not None
         whole = builder.udiv(batch, as_value(tile))
         some = builder.icmp_unsigned("!=", builder.urem(batch, as_value(tile)), as_value(0))
         count = builder.add(whole, builder.zext(some, I64))
-        if self.needs_run_without_rows:
+        if self._needs_run_without_rows(bodies):
             none = builder.icmp_signed("==", count, as_value(0))
             count = builder.select(none, as_value(1), count)
         base, extra = builder.udiv(batch, count), builder.urem(batch, count)
@@ -125,8 +157,7 @@ class EntryEmitter:
             builder.call(body.function, [*arrays, workspace, first, rows, batch])
             loop.update([builder.add(first, rows)])
 
-    @property
-    def needs_run_without_rows(self) -> bool:
+    def _needs_run_without_rows(self, bodies: Sequence[Body]) -> bool:
         """Whether a call with n = 0 has outputs to write: sums over no rows, or other fixed sizes.
 
         Not where a size or an index that the kernels work with (B - 1) is none at all for n = 0.
@@ -135,7 +166,7 @@ class EntryEmitter:
             return False
         return all(
             _exists_without_rows(instruction)
-            for body in self.bodies
+            for body in bodies
             for instruction in body.variant.schedule.computation.instructions
         )
 

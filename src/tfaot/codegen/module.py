@@ -1,17 +1,20 @@
 """The generated code of an artifact, put together.
 
 Input: variants of a model (one symbolic, or one per static batch size), each a scheduled
-computation, and a target. Output: LLVM IR text, the weight blob, and facts about both.
+computation, and the instruction sets that the object holds. Output: LLVM IR text, the weight blob,
+and facts about both. Every instruction set has functions of its own; the weights are there once.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
 
 from tfaot.codegen.body import BodyEmitter, KernelFacts, Variant
+from tfaot.codegen.dispatch import Dispatch, Level
 from tfaot.codegen.entry import EntryEmitter
 from tfaot.codegen.functions import KernelFunctions
 from tfaot.codegen.target import Target
@@ -20,22 +23,25 @@ from tfaot.schedule.sizes import ALIGNMENT, Bytes
 from tfaot.schedule.weights import SLACK, WeightBlob
 from tfaot.signature import Signature
 
+MARKER_BYTES = 64
+"""Bytes at the start of the blob's place that tell where in the object it is."""
+
 
 @dataclass(frozen=True)
 class GeneratedModule:
     """LLVM IR of an artifact, without introspection data.
 
     Attributes:
-        text: the IR; it refers to the blob by the local symbol `weights_symbol`.
-        weights: the blob, which `SLACK` readable bytes must follow.
-        weights_symbol: the blob's symbol.
+        text: the IR; in it the blob is zeros that begin with `marker`.
+        weights: the blob, which `SLACK` bytes follow; its place is at least `MARKER_BYTES` long.
+        marker: what to look for in the object, to put the blob there.
         workspace: bytes of workspace, a polynomial in n.
-        kernels: in the order in which they run.
+        kernels: in the order in which they run, of the last instruction set.
     """
 
     text: str
     weights: bytes
-    weights_symbol: str
+    marker: bytes
     workspace: Bytes
     kernels: tuple[KernelFacts, ...]
 
@@ -44,7 +50,7 @@ def generate(
     name: str,
     signature: Signature,
     variants: Sequence[Variant],
-    target: Target,
+    targets: Sequence[Target],
     *,
     compose: bool = True,
 ) -> GeneratedModule:
@@ -54,38 +60,84 @@ def generate(
         name: C identifier; symbols begin with it.
         signature: inputs and outputs with symbolic shapes.
         variants: one with batch None, or several with static sizes.
-        target: the CPU.
+        targets: the instruction sets, ascending; where there are several, levels of one CPU.
         compose: whether static variants may be stitched together to other batch sizes.
     """
     module = ir.Module(name)
-    module.triple = target.triple
+    module.triple = targets[0].triple
     symbol = f"{name}_weights"
     variable = ir.GlobalVariable(module, I8, symbol)
     variable.linkage = "external"
     variable.global_constant = True
-    emitter = BodyEmitter(KernelFunctions(module, name, target), WeightBlob(), variable)
-    bodies = [emitter.emit(n, v, signature) for n, v in enumerate(variants)]
-    workspace = EntryEmitter(module, name, signature, bodies, compose).emit()
+    blob = WeightBlob()
+    entry = EntryEmitter(module, name, signature, compose)
+    levels: list[Level] = []
+    facts: list[KernelFacts] = []
+    sizes: set[int] = set()
+    for target in targets:
+        known = len(module.functions)
+        own = name if len(targets) == 1 else f"{name}.{target.suffix}"
+        emitter = BodyEmitter(KernelFunctions(module, own, target), blob, variable)
+        bodies = [emitter.emit(n, v, signature) for n, v in enumerate(variants)]
+        levels.append(Level(target, bodies, entry.evaluate(own, bodies)))
+        facts = emitter.facts
+        sizes.add(blob.size)
+        if len(targets) > 1:
+            _mark(module.functions[known:], target)
+    assert len(sizes) == 1, "all instruction sets read the same weights"
+    dispatch = Dispatch(module, name, levels) if len(levels) > 1 else None
+    workspace = entry.emit(levels, dispatch)
+    weights = blob.to_bytes()
+    marker = hashlib.sha512(f"tfaot weights {name}".encode()).digest()
     return GeneratedModule(
-        text=_text(module, symbol),
-        weights=emitter.blob.to_bytes(),
-        weights_symbol=symbol,
+        text=_text(module, symbol, len(weights), marker),
+        weights=weights,
+        marker=marker,
         workspace=workspace,
-        kernels=tuple(emitter.facts),
+        kernels=tuple(facts),
     )
 
 
-def _text(module: ir.Module, weights_symbol: str) -> str:
+def _mark(functions: Sequence[ir.Function], target: Target) -> None:
+    """Make functions code for `target`, whatever the module is for."""
+    for function in functions:
+        if not function.is_declaration:
+            set.add(function.attributes, f'"target-cpu"="{target.cpu}"')
+
+
+def _text(module: ir.Module, symbol: str, weights_bytes: int, marker: bytes) -> str:
     # Without library functions no loop becomes a call of memset or memcpy.
     for function in module.functions:
         if not function.is_declaration:
             set.add(function.attributes, '"no-builtins"')
             function.attributes.add("nounwind")
     text = str(module)
-    old = f'@"{weights_symbol}" = external constant i8'
-    new = f'@"{weights_symbol}" = external hidden constant i8, align {ALIGNMENT}'
+    old = f'@"{symbol}" = external constant i8'
     assert old in text
+    section = _section(module.name, module.triple)
+    start = "".join(f"\\{byte:02X}" for byte in marker)
+    # LLVM never sees the numbers: it writes zeros, which it must not take for the weights.
+    size = max(weights_bytes, MARKER_BYTES) + SLACK
+    first, rest = f"[{MARKER_BYTES} x i8]", f"[{size - MARKER_BYTES} x i8]"
+    new = (
+        f'@"{symbol}" = internal externally_initialized constant <{{ {first}, {rest} }}> '
+        f'<{{ {first} c"{start}", {rest} zeroinitializer }}>, '
+        f'section "{section}", align {ALIGNMENT}'
+    )
+    if weights_bytes:
+        # Even where LLVM finds that no result depends on them: what is there must be filled.
+        new += (
+            f'\n@llvm.compiler.used = appending global [1 x ptr] [ptr @"{symbol}"], '
+            'section "llvm.metadata"'
+        )
     return text.replace(old, new)
+
+
+def _section(name: str, triple: str) -> str:
+    """A section of read-only data of the model's own, as the object's format spells it."""
+    if "macos" in triple:
+        return "__TEXT,__const"
+    return f".rdata${name}" if "windows" in triple else f".rodata.{name}"
 
 
 __all__ = ["SLACK", "GeneratedModule", "KernelFacts", "Variant", "generate"]

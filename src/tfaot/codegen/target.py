@@ -1,19 +1,27 @@
-"""Targets: what a CPU offers to the code generator, and LLVM's part of the work.
+"""Targets: what a CPU offers to the code generator.
 
-Input: a target name (`native`, `x86-64-v3`, an LLVM cpu) and LLVM IR text.
-Output: `Target`, and the relocatable object or assembly that LLVM makes of the text.
+Input: the text of `--target`. Output: one `Target` for each instruction set that the object holds.
 """
 
 from __future__ import annotations
 
 import functools
+import platform as system
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+from tfaot.codegen.llvm import Machine, assembly_of
+from tfaot.codegen.platforms import (
+    BASELINE,
+    LEVELS,
+    NATIVE,
+    Platform,
+    host_platform,
+    parse_target,
+)
 from tfaot.errors import UnsupportedError, UsageError
-
-_LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Target:
         vector_registers: how many of them there are.
         has_fma: whether fused multiply-add is an instruction.
         has_f16c: whether float16 conversion is an instruction.
+        abi: LLVM's name of the ABI, empty for the triple's own.
     """
 
     triple: str
@@ -37,6 +46,7 @@ class Target:
     vector_registers: int
     has_fma: bool
     has_f16c: bool
+    abi: str = ""
 
     @property
     def required_features(self) -> tuple[str, ...]:
@@ -44,16 +54,31 @@ class Target:
         return tuple(f[1:] for f in self.features.split(",") if f.startswith("+"))
 
     @property
-    def name(self) -> str:
-        """How messages and the manifest call this target."""
-        return self.cpu
+    def level(self) -> int:
+        """The x86-64 level: 2 for x86-64-v2 and so on; 0 for any other CPU."""
+        return LEVELS.index(self.cpu) + 2 if self.cpu in LEVELS else 0
+
+    @property
+    def suffix(self) -> str:
+        """What tells functions of this level from those of another: `v3`."""
+        return self.cpu.rpartition("-")[2]
+
+    @property
+    def machine(self) -> Machine:
+        """What LLVM is told."""
+        return Machine(self.triple, self.cpu, self.features, self.abi)
 
 
-@functools.cache
-def _initialise() -> None:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    llvm.initialize_native_asmparser()
+def machine_for(targets: Sequence[Target]) -> Machine:
+    """The CPU that code outside the levels is for: any, where several levels are in one object."""
+    if len(targets) == 1:
+        return targets[0].machine
+    return Machine(targets[0].triple, BASELINE)
+
+
+def describe(targets: Sequence[Target]) -> str:
+    """How messages call targets."""
+    return ", ".join(t.cpu for t in targets)
 
 
 def host_features() -> dict[str, bool]:
@@ -61,64 +86,67 @@ def host_features() -> dict[str, bool]:
     return dict(llvm.get_host_cpu_features())
 
 
-def resolve_target(name: str) -> Target:
-    """The target called `name`; UsageError where LLVM knows no such CPU.
+def resolve_targets(text: str) -> tuple[Target, ...]:
+    """The instruction sets that `--target` asks for, ascending.
 
     Args:
-        name: `native`, `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, or a cpu name of LLVM.
+        text: `portable`, `native`, a CPU, a platform, or levels of x86-64 separated by commas; see
+            `tfaot.codegen.platforms`.
+
+    Raises:
+        UsageError: the text names nothing known.
+        UnsupportedError: `native` on a machine that code can't be generated for.
     """
-    _initialise()
-    triple = "x86_64-unknown-linux-gnu"
-    if name == "native":
-        host = llvm.get_process_triple()
-        if not host.startswith("x86_64"):
-            raise UnsupportedError(f"--target native: this machine ({host}) is not x86-64")
-        features = host_features()
-        flags = ",".join(f"{'+' if on else '-'}{f}" for f, on in sorted(features.items()))
-        return _describe(triple, llvm.get_host_cpu_name(), flags)
-    if not _is_known_cpu(name):
-        levels = ", ".join(_LEVELS)
-        raise UsageError(
-            f"target '{name}' is not a CPU that LLVM knows for x86-64: use native, {levels} "
-            "or a name such as skylake-avx512"
-        )
-    return _describe(triple, name, "")
+    host = host_platform(system.machine())
+    platform, cpus = parse_target(text, host)
+    if cpus == (NATIVE,):
+        if host is None:
+            raise UnsupportedError(
+                f"--target native: there is no code generation for {system.machine()}"
+            )
+        return (_native(host),)
+    return tuple(_describe(platform, cpu, platform.features) for cpu in cpus)
 
 
-_CPUS = frozenset(
-    {
-        *_LEVELS,
-        "x86-64",
-        *("nehalem", "westmere", "sandybridge", "ivybridge", "haswell", "broadwell", "skylake"),
-        *("skylake-avx512", "cascadelake", "cooperlake", "cannonlake", "icelake-client"),
-        *("icelake-server", "tigerlake", "rocketlake", "alderlake", "raptorlake", "meteorlake"),
-        *("arrowlake", "arrowlake-s", "lunarlake", "pantherlake", "sapphirerapids"),
-        *("emeraldrapids", "graniterapids", "graniterapids-d", "sierraforest", "grandridge"),
-        *("clearwaterforest", "silvermont", "goldmont", "goldmont-plus", "tremont", "gracemont"),
-        *("bdver1", "bdver2", "bdver3", "bdver4", "btver2"),
-        *("znver1", "znver2", "znver3", "znver4", "znver5"),
-    }
-)
-"""LLVM's x86-64 names with SSE4.1 and later. LLVM itself only warns, on stderr, about others."""
+def resolve_target(text: str) -> Target:
+    """The one instruction set that `text` names; UsageError where it names several."""
+    targets = resolve_targets(text)
+    if len(targets) > 1:
+        raise UsageError(f"target '{text}' is several instruction sets, one is wanted")
+    return targets[0]
 
 
-def _is_known_cpu(name: str) -> bool:
-    return name in _CPUS
+def _native(host: Platform) -> Target:
+    features = ",".join(f"{'+' if on else '-'}{f}" for f, on in sorted(host_features().items()))
+    return _describe(host, llvm.get_host_cpu_name(), features)
 
 
-def _describe(triple: str, cpu: str, features: str) -> Target:
+@functools.cache
+def _describe(platform: Platform, cpu: str, features: str) -> Target:
     """Ask LLVM what the cpu can do, by compiling a probe per capability."""
-    has_avx512 = _emits(triple, cpu, features, _PROBE_512, "zmm")
-    has_avx = _emits(triple, cpu, features, _PROBE_256, "ymm")
+    machine = Machine(platform.triple, cpu, features, platform.abi)
+    vector_bytes, vector_registers = _vectors(machine)
     return Target(
-        triple=triple,
+        triple=platform.triple,
         cpu=cpu,
         features=features,
-        vector_bytes=64 if has_avx512 else 32 if has_avx else 16,
-        vector_registers=32 if has_avx512 else 16,
-        has_fma=_emits(triple, cpu, features, _PROBE_FMA, "vfm"),
-        has_f16c=_emits(triple, cpu, features, _PROBE_F16C, "vcvtph2ps"),
+        vector_bytes=vector_bytes,
+        vector_registers=vector_registers,
+        # What a CPU has no instruction for, LLVM makes a call of.
+        has_fma="fmaf" not in assembly_of(_PROBE_FMA, machine),
+        has_f16c="__" not in assembly_of(_PROBE_F16C, machine),
+        abi=platform.abi,
     )
+
+
+def _vectors(machine: Machine) -> tuple[int, int]:
+    """Bytes and number of the vector registers."""
+    if not machine.triple.startswith("x86_64"):
+        # A CPU without vectors keeps virtual ones in its scalar registers.
+        return (8 if machine.triple.startswith("riscv") else 16), 32
+    if "zmm" in assembly_of(_PROBE_512, machine):
+        return 64, 32
+    return (32 if "ymm" in assembly_of(_PROBE_256, machine) else 16), 16
 
 
 _PROBE_512 = """define void @f(ptr %p) {
@@ -133,59 +161,7 @@ define float @f(float %x) {
   %y = call float @llvm.fma.f32(float %x, float %x, float %x)
   ret float %y
 }"""
-_PROBE_F16C = """define float @f(half %x) {
+_PROBE_F16C = """define float @f(half %x) nounwind {
   %y = fpext half %x to float
   ret float %y
 }"""
-
-
-def _emits(triple: str, cpu: str, features: str, probe: str, needle: str) -> bool:
-    machine = _machine(triple, cpu, features)
-    module = llvm.parse_assembly(probe)
-    module.triple = triple
-    return needle in machine.emit_assembly(module)
-
-
-@functools.lru_cache(maxsize=32)
-def _machine(triple: str, cpu: str, features: str) -> llvm.TargetMachine:
-    target = llvm.Target.from_triple(triple)
-    return target.create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small"
-    )
-
-
-def machine_of(target: Target) -> llvm.TargetMachine:
-    """LLVM's target machine for `target`: position-independent code, highest optimisation."""
-    _initialise()
-    return _machine(target.triple, target.cpu, target.features)
-
-
-@dataclass(frozen=True)
-class Emitted:
-    """What LLVM made of a module: object bytes, and assembly or optimised IR where asked for."""
-
-    object_bytes: bytes
-    assembly: str | None = None
-    optimised_ir: str | None = None
-
-
-def emit(text: str, target: Target, *, assembly: bool = False, ir: bool = False) -> Emitted:
-    """Optimise and compile LLVM IR text for `target`.
-
-    Neither loop nor straight-line vectorisation runs (the code is vectorised by construction, and
-    vectorised reductions would change bits).
-    """
-    machine = machine_of(target)
-    module = llvm.parse_assembly(text)
-    module.triple = target.triple
-    module.data_layout = str(machine.target_data)
-    module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    options.loop_unrolling = False
-    passes = llvm.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(module, passes)
-    optimised = str(module) if ir else None
-    listing = machine.emit_assembly(module) if assembly else None
-    return Emitted(machine.emit_object(module), listing, optimised)

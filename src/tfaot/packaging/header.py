@@ -22,7 +22,7 @@ _MEMBERS = frozenset(
     """
     name num_inputs num_outputs input_names output_names input_dtypes output_dtypes weights_bytes
     rows_independent max_batch workspace_is_constant workspace workspace_bytes info run run_or_throw
-    small_stack_bytes
+    small_stack_bytes isa set_max_isa isa_status evaluate status
     """.split()  # noqa: SIM905
 )
 
@@ -180,6 +180,7 @@ def header_text(manifest: Manifest) -> str:
         namespace=manifest.namespace,
         symbols=manifest.symbols,
         object_file=comment(manifest.object.file),
+        levels=comment(manifest.target.cpu),
         abi=(templates / "abi.h").read_text("utf-8"),
         versions=f" {comment(version)}" if version else "",
         target=comment(target),

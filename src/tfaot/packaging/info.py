@@ -6,15 +6,11 @@ Input: a manifest. Output: IR text whose layout is that of `struct tfaot_model_i
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
-from dataclasses import replace
 
-from tfaot.errors import ArtifactError
-from tfaot.packaging.elf import ElfObject
 from tfaot.packaging.manifest import ListedDim, Manifest, Tensor
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 BATCH_KIND_CODES = {"none": 0, "static": 1, "symbolic": 2}
 
 _DIM = "{ i64, i64 }"
@@ -32,7 +28,8 @@ _MODEL_FIELDS = (
 )
 _FIELD_BYTES = {"i32": 4, "i64": 8, "ptr": 8}
 MODEL_INFO_BYTES = sum(_FIELD_BYTES[f] for f in _MODEL_FIELDS)
-CODE_BYTES_OFFSET = MODEL_INFO_BYTES - 16
+CODE_BYTES_MARKER = 0x7C0DEB17E57FA07
+"""What stands for the number of bytes of code until the object exists."""
 
 
 def record_symbol(name: str) -> str:
@@ -43,7 +40,7 @@ def record_symbol(name: str) -> str:
 def info_ir(manifest: Manifest) -> str:
     """IR text (opaque pointers) that defines `@NAME_info`; nothing else in it is global.
 
-    `code_bytes` is known only once the object exists: pass 0 and call `set_code_bytes` then.
+    `code_bytes` is known only once the object exists: `CODE_BYTES_MARKER` stands for it.
     """
     return _InfoWriter(manifest).text()
 
@@ -90,12 +87,11 @@ class _InfoWriter:
             str(m.workspace.alignment),
             str(m.weights_bytes),
             str(m.parameter_bytes),
-            str(m.code_bytes),
+            str(CODE_BYTES_MARKER),
             self._array("listed_sizes", "i64", [f"i64 {s}" for d in listed for s in d.sizes]),
         ]
         fields = ", ".join(f"{t} {v}" for t, v in zip(_MODEL_FIELDS, values, strict=True))
         record = f"@{record_symbol(m.name)}"
-        # `internal`, not `private`: set_code_bytes finds the record by its local symbol.
         self._lines.append(
             f"{record} = internal constant {{ {', '.join(_MODEL_FIELDS)} }} {{ {fields} }}, align 8"
         )
@@ -157,24 +153,3 @@ def dim_codes(manifest: Manifest, tensor: Tensor) -> list[tuple[int, int]]:
         else:
             codes.append((0, dim) if isinstance(dim, int) else (dim.scale, dim.offset))
     return codes
-
-
-def set_code_bytes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
-    """Object and manifest with the number of bytes of machine code filled in.
-
-    Args:
-        data: the ELF object that holds `info_ir(manifest)`.
-        manifest: its manifest so far.
-
-    Raises:
-        ArtifactError: the object has no introspection record.
-    """
-    elf = ElfObject(data)
-    wanted = record_symbol(manifest.name)
-    found = [s for s in elf.symbols if s.name == wanted and 0 < s.section < len(elf.sections)]
-    if not found:
-        raise ArtifactError(f"the object has no symbol '{wanted}'")
-    place = elf.sections[found[0].section].offset + found[0].value + CODE_BYTES_OFFSET
-    changed = bytearray(data)
-    struct.pack_into("<q", changed, place, elf.code_bytes)
-    return bytes(changed), replace(manifest, code_bytes=elf.code_bytes)

@@ -140,11 +140,23 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Target:
-    """Machine the object is for: LLVM triple, cpu, and the LLVM features that it needs."""
+    """Machine the object is for.
+
+    Attributes:
+        triple: LLVM's target triple.
+        cpus: LLVM's cpu names, ascending. Where there are several, the object holds code for each
+            and chooses as it runs.
+        features: the LLVM features that it needs beyond the cpu's name.
+    """
 
     triple: str
-    cpu: str
+    cpus: tuple[str, ...]
     features: tuple[str, ...] = ()
+
+    @property
+    def cpu(self) -> str:
+        """The cpus as texts show them."""
+        return ", ".join(self.cpus)
 
 
 @dataclass(frozen=True)
@@ -157,16 +169,24 @@ class ObjectFile:
 
 @dataclass(frozen=True)
 class Symbols:
-    """The object's three global functions."""
+    """The object's global functions; `set_max_isa` only where it chooses an instruction set."""
 
     run: str
     workspace_bytes: str
     info: str
+    set_max_isa: str | None = None
 
     @classmethod
-    def of(cls, name: str) -> Symbols:
+    def of(cls, name: str, *, dispatches: bool = False) -> Symbols:
         """The symbols of the model called `name`."""
-        return cls(f"{name}_run", f"{name}_workspace_bytes", f"{name}_info")
+        set_max_isa = f"{name}_set_max_isa" if dispatches else None
+        return cls(f"{name}_run", f"{name}_workspace_bytes", f"{name}_info", set_max_isa)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        found = (self.run, self.workspace_bytes, self.info, self.set_max_isa)
+        return tuple(name for name in found if name is not None)
 
 
 @dataclass(frozen=True)
@@ -386,7 +406,10 @@ def _check(manifest: Manifest) -> None:
             raise ArtifactError(f"field '{where}' is corrupt: {problem}")
 
     demand(_C_NAME.match(manifest.name), "name", "no C identifier")
-    demand(manifest.symbols == Symbols.of(manifest.name), "symbols", "not those of the name")
+    demand(manifest.target.cpus, "target.cpus", "there are none")
+    dispatches = len(manifest.target.cpus) > 1
+    symbols = Symbols.of(manifest.name, dispatches=dispatches)
+    demand(manifest.symbols == symbols, "symbols", "not those of the name")
     demand(manifest.batch.kind in BATCH_KINDS, "batch.kind", f"not one of {', '.join(BATCH_KINDS)}")
     demand(
         bool(manifest.batch.sizes) == (manifest.batch.kind == "static"),

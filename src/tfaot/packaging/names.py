@@ -19,6 +19,7 @@ _TAKEN = frozenset(
         "n",
         "small_stack_bytes",
         "stack",
+        "status",
         "workspace",
         "workspace_bytes",
     }

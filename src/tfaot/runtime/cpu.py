@@ -87,10 +87,12 @@ def required_flags(target: Target) -> frozenset[str]:
     """The /proc/cpuinfo flags that code for `target` needs.
 
     A named cpu stands for its level unless features come with it: then (`native`) they are the
-    whole list, since a virtual machine may lack what its cpu's name promises.
+    whole list, since a virtual machine may lack what its cpu's name promises. Of several cpus it
+    is the first that must run.
     """
-    by_name = target.cpu in LEVELS or not target.features
-    flags = set(LEVELS.get(_LEVEL_OF.get(target.cpu, ""), ())) if by_name else set()
+    cpu = target.cpus[0]
+    by_name = cpu in LEVELS or not target.features
+    flags = set(LEVELS.get(_LEVEL_OF.get(cpu, ""), ())) if by_name else set()
     for feature in target.features:
         name, absent = feature.lstrip("+-"), feature.startswith("-")
         flag = _FLAGS.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,11 @@ from tfaot.runtime.info import ModelInfo, read_info
 _Plan = tuple[int, tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]]
 """What shapes of inputs lead to: the batch size, and the outputs' shapes and types."""
 
+MAX_ISA = "TFAOT_MAX_ISA"
+"""The environment variable with the highest instruction set that may be used."""
+
+ISA_LEVELS = {"x86-64-v2": 2, "x86-64-v3": 3, "x86-64-v4": 4}
+
 _KNOWN_SHAPES = 256  # kept by each model, so that a loop over a few batch sizes checks them once
 _KEEP_BYTES = 4 << 20  # larger workspaces are freed after each call
 _STATUS = {
@@ -38,6 +44,7 @@ _STATUS = {
     3: "the workspace is misaligned",
     4: "the batch size is too large",
     5: "the batch size is none of those compiled for",
+    8: "the CPU has none of the instruction sets compiled for",
 }
 
 
@@ -98,6 +105,13 @@ class Model:
         self._workspace_bytes: Callable[[int], int] = size(
             self._object.address(manifest.symbols.workspace_bytes)
         )
+        self._set_max_isa: Callable[[int], int] | None = None
+        if manifest.symbols.set_max_isa is not None:
+            address = self._object.address(manifest.symbols.set_max_isa)
+            self._set_max_isa = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(address)
+            wanted = os.environ.get(MAX_ISA)
+            if wanted:
+                self.set_max_isa(wanted)
         self._input_dtypes = [numpy_dtype(t) for t in manifest.inputs]
         self._output_dtypes = [numpy_dtype(t) for t in manifest.outputs]
         self._input_index = {t.name: i for i, t in enumerate(manifest.inputs)}
@@ -126,6 +140,31 @@ class Model:
     def info(self) -> ModelInfo:
         """The introspection data that the object itself carries."""
         return self._info
+
+    @property
+    def isa(self) -> str:
+        """The CPU whose code is in use: the best level that this one has and that is allowed."""
+        cpus = self._manifest.target.cpus
+        if self._set_max_isa is None:
+            return cpus[0]
+        return f"x86-64-v{self._set_max_isa(-1)}"
+
+    def set_max_isa(self, level: str | None) -> None:
+        """Use no instruction set above `level`, in this loaded model; None lifts the limit.
+
+        For finding out whether a result depends on the CPU. The environment variable
+        `TFAOT_MAX_ISA` does the same for all models. An artifact for one CPU alone ignores it; a
+        level below all that it has code for means the lowest of them.
+
+        Raises:
+            InputError: `level` is no level of x86-64.
+        """
+        if level is not None and level not in ISA_LEVELS:
+            raise InputError(
+                f"instruction set '{level}' is not known: use {', '.join(ISA_LEVELS)} ({MAX_ISA})"
+            )
+        if self._set_max_isa is not None:
+            self._set_max_isa(ISA_LEVELS.get(level or "", 0))
 
     def workspace_bytes(self, batch: int) -> int:
         """Bytes of scratch memory that a call with `batch` rows takes."""

@@ -1,7 +1,7 @@
 #ifndef TFAOT_ABI_VERSION
-#define TFAOT_ABI_VERSION 2
+#define TFAOT_ABI_VERSION 3
 /*
- * Types shared by all models that tfaot compiled, version 2. Structures only ever grow at their
+ * Types shared by all models that tfaot compiled, version 3. Structures only ever grow at their
  * end, and then the version grows too; struct_bytes tells how much of one is there.
  */
 
@@ -49,7 +49,9 @@ enum tfaot_status {
   TFAOT_BATCH_TOO_LARGE = 4,
   TFAOT_UNSUPPORTED_BATCH = 5, /* compiled for fixed batch sizes only, and this is none of them */
   TFAOT_OUT_OF_MEMORY = 6,     /* the C++ class alone, where it allocates the workspace itself */
-  TFAOT_SIZE_MISMATCH = 7      /* the C++ class alone, where it takes vectors or spans */
+  TFAOT_SIZE_MISMATCH = 7,     /* the C++ class alone, where it takes vectors or spans */
+  TFAOT_UNSUPPORTED_CPU = 8,   /* the CPU has none of the instruction sets compiled for */
+  TFAOT_UNKNOWN_ISA = 9        /* the C++ class alone, where TFAOT_MAX_ISA is no level */
 };
 
 static inline const char *tfaot_status_string(int status) {
@@ -62,6 +64,8 @@ static inline const char *tfaot_status_string(int status) {
     case TFAOT_UNSUPPORTED_BATCH: return "batch size is none of those compiled for";
     case TFAOT_OUT_OF_MEMORY: return "out of memory";
     case TFAOT_SIZE_MISMATCH: return "buffer has the wrong number of elements";
+    case TFAOT_UNSUPPORTED_CPU: return "the CPU has none of the instruction sets compiled for";
+    case TFAOT_UNKNOWN_ISA: return "TFAOT_MAX_ISA is none of x86-64-v2, x86-64-v3, x86-64-v4";
     default: return "unknown status";
   }
 }
@@ -104,7 +108,7 @@ struct tfaot_model_info {
   const char *llvm_version;
   const char *tensorflow_version;
   const char *target_triple;
-  const char *target_cpu;
+  const char *target_cpu; /* where there are several levels, all of them: "A, B" */
   const char *target_features; /* LLVM features, separated by commas */
   int32_t num_inputs;
   int32_t num_outputs;
@@ -121,6 +125,6 @@ struct tfaot_model_info {
   int64_t code_bytes;
   const int64_t *listed_sizes; /* rows of num_batch_sizes: sizes at each of batch_sizes */
 };
-#elif TFAOT_ABI_VERSION < 2
+#elif TFAOT_ABI_VERSION < 3
 #error "include the header of the model that the newest tfaot compiled first"
 #endif
