@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from tfaot.artifact import Artifact, check_output_dir, write_artifact
 from tfaot.codegen.llvm import Emitted, emit
 from tfaot.codegen.module import GeneratedModule, Variant, generate
+from tfaot.codegen.platforms import NATIVE
 from tfaot.codegen.target import Target, describe, machine_for, resolve_targets
 from tfaot.errors import UsageError
 from tfaot.ir.printer import print_module
@@ -37,6 +38,7 @@ from tfaot.packaging.info import info_ir
 from tfaot.packaging.object_file import fill, set_code_bytes
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.pipeline import default_passes, run_passes
+from tfaot.runtime.cpu import runs_here
 from tfaot.schedule.control import schedule
 from tfaot.schedule.tiling import rows_per_tile
 from tfaot.signature import Signature
@@ -44,6 +46,11 @@ from tfaot.verification.composition import with_composition
 
 if TYPE_CHECKING:
     from tfaot.frontend.session import LoadedModel
+
+
+_NOT_FOR_HERE = (
+    "this machine can't run code for {}: what is verified is the same model's code for this CPU"
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,12 @@ def compile_model(
         compiled = build(name, loaded.signature, lowered, targets, options, origin, progress)
         if options.verify:
             with tempfile.TemporaryDirectory(prefix="tfaot-") as scratch:
-                trial = _write(Path(scratch), name, compiled, {})
+                here = compiled
+                if not runs_here(compiled.manifest.target):
+                    progress("note", _NOT_FOR_HERE.format(describe(targets)))
+                    own = resolve_targets(NATIVE)
+                    here = build(name, loaded.signature, lowered, own, options, origin, progress)
+                trial = _write(Path(scratch), name, here, {})
                 report = verify_model(trial.manifest, loaded, lowered, progress)
             compiled = replace(
                 compiled, manifest=replace(compiled.manifest, verification=report.to_json())

@@ -10,7 +10,7 @@ from typing import Any, Union
 
 from tfaot.errors import UsageError
 
-DEFAULT_TARGET = "x86-64-v3"
+DEFAULT_TARGET = "portable"
 DEFAULT_NAMESPACE = "tfaot_model"
 EMIT_KINDS = ("asm", "hlo", "ll")
 
@@ -31,7 +31,8 @@ class CompileOptions:
         set_values: placeholders of frozen graphs that are fixed to a value.
         custom_objects: Keras custom objects (layers, functions) by name, or texts
             `module:name` (`module` for all that it defines).
-        target: `native`, an x86-64 level or an LLVM cpu name.
+        target: `portable` (all levels of x86-64 from v2, chosen as the program runs), `native`, a
+            level, several of them, an LLVM cpu name, or a platform (`aarch64-linux`).
         batch_sizes: static batch sizes, ascending, for models without a symbolic form.
         namespace: C++ namespace of the generated class (`a::b` nests).
         xla_flags: flags added to XLA_FLAGS in the lowering.
@@ -68,7 +69,7 @@ class CompileOptions:
             check_name(self.name)
         check_namespace(self.namespace)
         if not self.target.strip():
-            raise UsageError("--target is empty: give 'native', x86-64-v2/v3/v4 or an LLVM cpu")
+            raise UsageError("--target is empty: give portable, native, a CPU or a platform")
         for size in self.batch_sizes:
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise UsageError(f"--batch-sizes: {size!r} is not a positive integer")

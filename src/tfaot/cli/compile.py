@@ -30,7 +30,11 @@ def compile_command(
     ] = None,
     signature: Annotated[str | None, typer.Option(help="Key of the SavedModel signature.")] = None,
     target: Annotated[
-        str, typer.Option(help="native, x86-64-v2, x86-64-v3, x86-64-v4 or an LLVM cpu name.")
+        str,
+        typer.Option(
+            help="portable (x86-64-v2, -v3 and -v4 in one object), native, a CPU, levels such as "
+            "x86-64-v3,x86-64-v4, or a platform such as aarch64-linux."
+        ),
     ] = DEFAULT_TARGET,
     batch_sizes: Annotated[
         str | None,

@@ -119,6 +119,15 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str] | None:
     return None
 
 
+def runs_here(target: Target) -> bool:
+    """Whether this machine can load and run code for `target`."""
+    try:
+        check_cpu(target)
+    except ArtifactError:
+        return False
+    return True
+
+
 def check_cpu(target: Target, flags: frozenset[str] | None = None) -> None:
     """ArtifactError where this machine can't run code for `target`.
 
@@ -130,6 +139,9 @@ def check_cpu(target: Target, flags: frozenset[str] | None = None) -> None:
     architecture = target.triple.split("-", 1)[0]
     if architecture != machine:
         raise ArtifactError(f"compiled for {architecture}, this machine is {machine}")
+    if "linux" not in target.triple:
+        system = "Windows" if "windows" in target.triple else "macOS"
+        raise ArtifactError(f"compiled for {system}, which this is not")
     flags = cpu_flags() if flags is None else flags
     if flags is None:
         return

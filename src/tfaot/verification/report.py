@@ -44,16 +44,25 @@ class OutputReport:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """The result of a verification that passed."""
+    """The result of a verification that passed.
+
+    Attributes:
+        batch_sizes: those that ran.
+        outputs: what was found of each output.
+        reference: what they were compared with.
+        cpus: the instruction sets that ran, ascending; `outputs` is of the last.
+    """
 
     batch_sizes: tuple[int, ...]
     outputs: tuple[OutputReport, ...]
     reference: str
+    cpus: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, figures to three digits (further ones depend on the machine)."""
         data: dict[str, Any] = asdict(self)
         data["batch_sizes"] = list(self.batch_sizes)
+        data["cpus"] = list(self.cpus)
         data["outputs"] = [
             {
                 k: _rounded(v) if isinstance(v, float) else list(v) if isinstance(v, tuple) else v

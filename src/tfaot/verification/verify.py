@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,13 @@ from tfaot.verification.budget import SECONDS, counted
 from tfaot.verification.composition import with_composition
 from tfaot.verification.inputs import InputRules, find_rules, make_inputs
 from tfaot.verification.judge import Sample, batch_axis, judge
-from tfaot.verification.report import VerificationReport
+from tfaot.verification.levels import (
+    check_same,
+    limited,
+    lower_levels,
+    same_bits_expected,
+)
+from tfaot.verification.report import OutputReport, VerificationReport
 from tfaot.verification.rounding import RoundingSpread
 
 if TYPE_CHECKING:
@@ -119,20 +125,46 @@ def verify_model(
         if skipped is not None:
             progress("verify", f"batch {skipped}, rows repeated")
             _check_repeated(compiled, loaded.signature, runs[-1], skipped)
+    reports = _judged(runs, loaded.signature)
+    _check_levels(compiled, runs, loaded.signature, progress)
+    return VerificationReport(
+        tuple(run.batch for run in runs),
+        reports,
+        "float64 evaluation of the HLO",
+        (*reversed(lower_levels(compiled)), compiled.isa),
+    )
+
+
+def _judged(runs: Sequence[_Run], signature: Signature) -> tuple[OutputReport, ...]:
+    """What was found of each output; VerificationError where one misses its bound."""
     judged = [
-        judge(spec, [run.sample(number, loaded.signature) for run in runs])
-        for number, spec in enumerate(loaded.signature.outputs)
+        judge(spec, [run.sample(number, signature) for run in runs])
+        for number, spec in enumerate(signature.outputs)
     ]
     misses = [miss for _, miss in judged if miss is not None]
     if misses:
         others = sum(miss.count for miss in misses) - 1
         more = f" (and {others} more elements)" if others else ""
         raise VerificationError(f"verification failed: {misses[0].message}{more}; {_ADVICE}")
-    return VerificationReport(
-        tuple(run.batch for run in runs),
-        tuple(report for report, _ in judged),
-        "float64 evaluation of the HLO",
-    )
+    return tuple(report for report, _ in judged)
+
+
+def _check_levels(
+    compiled: Model, runs: Sequence[_Run], signature: Signature, progress: Progress
+) -> None:
+    """The instruction sets below the one in use, on the same inputs."""
+    best = compiled.isa
+    names = [tensor.name for tensor in compiled.outputs]
+    for level in lower_levels(compiled):
+        progress("verify", level)
+        with limited(compiled, level):
+            again = [replace(run, actual=_run_compiled(compiled, run.inputs)) for run in runs]
+        if same_bits_expected(best, level):
+            for run, other in zip(runs, again, strict=True):
+                pairs = list(zip(run.actual, other.actual, strict=True))
+                check_same(names, (best, level), run.batch, pairs)
+        else:
+            _judged(again, signature)
 
 
 def _check_interface(compiled: Model, signature: Signature) -> None:
