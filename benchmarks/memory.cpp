@@ -1,6 +1,7 @@
 // Memory of compiled models in a C++ program: resident and private bytes as models and threads come.
 // Defined on the command line: MODELS, a list of M(name, inputs, outputs) with floats per row, and
-// BATCH. Arguments: numbers of threads; a negative one asks for that many calls of the first model.
+// BATCH. Arguments: a stage and, in rising order, its numbers: "run" and "idle" of threads that
+// evaluate all models or do nothing, "call" of calls of the first model.
 // Prints one line per state: stage, models, threads, resident bytes, private bytes.
 #include <algorithm>
 #include <barrier>
@@ -60,35 +61,39 @@ class Pages {
   void *place_;
 };
 
-// Each thread evaluates every model with buffers of its own, and stays until all were counted;
-// threads are counted before they have any, too.
-void run(const std::vector<Model> &models, int threads) {
+// Each thread evaluates every model with buffers of its own, and stays until all were counted.
+void evaluate(const std::vector<Model> &models, std::barrier<> &together) {
+  int64_t workspace = 0, inputs = 0, outputs = 0;
+  for (const Model &m : models) {
+    workspace = std::max(workspace, m.workspace);
+    inputs = std::max(inputs, m.inputs);
+    outputs = std::max(outputs, m.outputs);
+  }
+  Pages<unsigned char> scratch(workspace);
+  Pages<float> x(inputs), y(outputs);
+  std::fill_n(x.data(), inputs, 0.5f);
+  for (const Model &m : models)
+    if (m.run(x.data(), y.data(), scratch.data()) != 0) std::abort();
+  together.arrive_and_wait();
+  together.arrive_and_wait();
+}
+
+// Threads that run or idle. A process has threads of one kind only: an ended thread's stack stays
+// resident for the next, and weights once read stay too.
+void count(const char *stage, const std::vector<Model> &models, int threads) {
+  const bool idle = std::strcmp(stage, "idle") == 0;
   std::barrier together(threads + 1);
   std::vector<std::thread> pool;
   for (int t = 0; t < threads; ++t) {
     pool.emplace_back([&] {
-      int64_t workspace = 0, inputs = 0, outputs = 0;
-      for (const Model &m : models) {
-        workspace = std::max(workspace, m.workspace);
-        inputs = std::max(inputs, m.inputs);
-        outputs = std::max(outputs, m.outputs);
-      }
-      together.arrive_and_wait();
-      together.arrive_and_wait();
-      Pages<unsigned char> scratch(workspace);
-      Pages<float> x(inputs), y(outputs);
-      std::fill_n(x.data(), inputs, 0.5f);
-      for (const Model &m : models)
-        if (m.run(x.data(), y.data(), scratch.data()) != 0) std::abort();
+      if (!idle) return evaluate(models, together);
       together.arrive_and_wait();
       together.arrive_and_wait();
     });
   }
-  for (const char *stage : {"idle", "run"}) {
-    together.arrive_and_wait();
-    tell(stage, int(models.size()), threads);
-    together.arrive_and_wait();
-  }
+  together.arrive_and_wait();
+  tell(stage, int(models.size()), threads);
+  together.arrive_and_wait();
   for (std::thread &thread : pool) thread.join();
 }
 
@@ -109,11 +114,12 @@ int main(int argc, char **argv) {
   tell("start", 0, 0);
   const std::vector<Model> models{MODELS};
   tell("load", int(models.size()), 0);
-  for (int i = 1; i < argc; ++i) {
+  if (argc < 2) return 2;
+  for (int i = 2; i < argc; ++i) {
     const int number = std::atoi(argv[i]);
-    if (number > 0)
-      run(models, number);
+    if (std::strcmp(argv[1], "call") == 0)
+      call(models.front(), number);
     else
-      call(models.front(), -number);
+      count(argv[1], models, number);
   }
 }

@@ -121,24 +121,30 @@ def native_states(
 ) -> dict[str, Any]:
     """The states of the C++ program, and of one that makes a million calls.
 
-    `weights_bytes` is the sum over the models, `thread_bytes` what each thread needs: workspace,
-    inputs and outputs, in whole pages.
+    Threads at work, idle threads and calls are counted in a process each; `start` and `load` are
+    the first one's. `weights_bytes` is the sum over the models, `thread_bytes` what each thread
+    needs: workspace, inputs and outputs; `thread_page_bytes` the same in whole pages.
 
     Raises:
         EngineError: a compiler fails.
     """
     artifacts = [_artifact(c, f"model_{n}", converter) for n, c in enumerate(copies)]
     described = [read_manifest(a) for a in artifacts]
-    states = _run(_program(artifacts, BATCH), [str(n) for n in THREADS])
+    program = _program(artifacts, BATCH)
     growth = _program([_artifact(tiny, "tiny", converter)], 1)
+    others = [*_run(program, "idle", THREADS), *_run(growth, "call", [CALLS])]
     first = described[0]
     groups = (first.inputs, first.outputs)
     buffers = [4 * sum(math.prod(t.shape(BATCH)) for t in tensors) for tensors in groups]
     buffers.append(first.workspace.bytes or 0)
     return {
-        "states": [*states, *_run(growth, [str(-CALLS)])],
+        "states": [
+            *_run(program, "run", THREADS),
+            *(s for s in others if s["stage"] in ("idle", "before", "after")),
+        ],
         "weights_bytes": sum(m.weights_bytes for m in described),
-        "thread_bytes": sum(-(-size // mmap.PAGESIZE) * mmap.PAGESIZE for size in buffers),
+        "thread_bytes": sum(buffers),
+        "thread_page_bytes": sum(-(-b // mmap.PAGESIZE) * mmap.PAGESIZE for b in buffers),
     }
 
 
@@ -191,8 +197,9 @@ def _program(manifests: Sequence[Path], batch: int) -> Path:
     return program
 
 
-def _run(program: Path, arguments: Sequence[str]) -> list[dict[str, Any]]:
-    done = subprocess.run([str(program), *arguments], capture_output=True, text=True, check=True)
+def _run(program: Path, stage: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    command = [str(program), stage, *map(str, numbers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [parse_state(line) for line in done.stdout.splitlines()]
 
 

@@ -208,11 +208,15 @@ def memory_checks(records: Sequence[Record]) -> list[Check]:
             target = "memory: resident bytes of 12 models, weights + 1 MB"
             checks.append(Check(target, where, one - start, limit, least=False))
         if len(runs) > 1:
-            target = "memory: resident bytes of a further thread at work, workspace and buffers"
-            # Over threads that do nothing yet, whose stacks are no matter of the model's.
-            idle = [states["idle", n]["resident"] for n in (runs[0], runs[-1])]
-            each = (many - idle[1] - (one - idle[0])) / (runs[-1] - runs[0])
+            further = runs[-1] - runs[0]
+            target = "memory: resident bytes of a further thread, workspace and buffers"
+            each = (many - one) / further
             checks.append(Check(target, where, each, r["thread_bytes"], least=False))
+            # Over threads that do nothing yet: what is left is the model's.
+            idle = [states["idle", n]["resident"] for n in (runs[0], runs[-1])]
+            target = "memory: the same over an idle thread, in whole pages"
+            each = (many - one - (idle[1] - idle[0])) / further
+            checks.append(Check(target, where, each, r["thread_page_bytes"], least=False))
         grown = states["after", 1]["resident"] - states["before", 1]["resident"]
         target = "memory: resident bytes gained in a million calls"
         checks.append(Check(target, where, grown, 0, least=False))
