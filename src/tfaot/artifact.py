@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Artifact:
-    """Where a compiled model is: NAME.h, NAME.o, NAME.json, and further files asked for."""
+    """Where a compiled model is: NAME.h, NAME.o, NAME.json, and further files asked for.
+
+    `headers` are those of another interface (`--interface tfcompile`), `extra` intermediate files.
+    """
 
     header: Path
     object: Path
     manifest: Path
     extra: tuple[Path, ...] = ()
+    headers: tuple[Path, ...] = ()
 
     def load(self) -> Model:
         """The model as a callable on NumPy arrays."""
@@ -36,7 +40,7 @@ class Artifact:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files, the artifact's three first."""
-        return (self.header, self.object, self.manifest, *self.extra)
+        return (self.header, self.object, self.manifest, *self.headers, *self.extra)
 
 
 def check_output_dir(directory: str | Path) -> None:
@@ -61,6 +65,7 @@ def write_artifact(
     object_bytes: bytes,
     manifest: Manifest,
     extra: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Artifact:
     """Write the files of one model, all or none of them.
 
@@ -69,8 +74,10 @@ def write_artifact(
         name: the model's name, which the files are named by.
         header_text: contents of NAME.h.
         object_bytes: contents of NAME.o.
-        manifest: contents of NAME.json; its `object` is set from `object_bytes`.
+        manifest: contents of NAME.json; its `object` is set from `object_bytes`, its `headers`
+            from `headers`.
         extra: further texts by file suffix (`ll`, `s`, `hlo`).
+        headers: further headers by path below the folder, with `/`; folders are made.
 
     Raises:
         UsageError: the folder or a file in it can't be written.
@@ -84,19 +91,21 @@ def write_artifact(
     except OSError as error:
         raise UsageError(f"can't make output folder '{directory}': {error.strerror}") from None
     digest = hashlib.sha256(object_bytes).hexdigest()
-    manifest = replace(manifest, object=ObjectFile(f"{name}.o", digest))
+    texts = dict(sorted((headers or {}).items()))
+    manifest = replace(manifest, object=ObjectFile(f"{name}.o", digest), headers=tuple(texts))
     further = {f"{name}.{suffix}": text for suffix, text in sorted((extra or {}).items())}
     contents = {
-        **{file: text.encode() for file, text in further.items()},
+        **{file: text.encode() for file, text in (further | texts).items()},
         f"{name}.h": header_text.encode(),
         f"{name}.o": object_bytes,
         # Last, since it vouches for the object.
         f"{name}.json": manifest.to_json().encode(),
     }
     with _temporary_files(directory, contents) as written:
-        for file, temporary in written.items():
+        for file in written:
             if (directory / file).is_dir():
                 raise UsageError(f"'{directory / file}' is a folder: remove it or choose --name")
+        for file, temporary in written.items():
             try:
                 temporary.replace(directory / file)
             except OSError as error:
@@ -106,19 +115,26 @@ def write_artifact(
         directory / f"{name}.o",
         directory / f"{name}.json",
         tuple(directory / file for file in further),
+        tuple(directory / file for file in texts),
     )
 
 
 @contextlib.contextmanager
 def _temporary_files(directory: Path, contents: Mapping[str, bytes]) -> Iterator[dict[str, Path]]:
-    """Contents written under temporary names; what was not renamed is removed at the end."""
+    """Contents written under temporary names; what was not renamed is removed at the end.
+
+    So are the folders made for them, where nothing was put into them.
+    """
     written: dict[str, Path] = {}
+    made: list[Path] = []
     umask = os.umask(0)
     os.umask(umask)
     try:
         for file, data in contents.items():
             try:
-                descriptor, name = tempfile.mkstemp(prefix=f".{file}-", dir=directory)
+                folder = (directory / file).parent
+                made.extend(_make_folders(folder))
+                descriptor, name = tempfile.mkstemp(prefix=f".{Path(file).name}-", dir=folder)
                 written[file] = Path(name)
                 with os.fdopen(descriptor, "wb") as stream:
                     stream.write(data)
@@ -131,3 +147,14 @@ def _temporary_files(directory: Path, contents: Mapping[str, bytes]) -> Iterator
     finally:
         for temporary in written.values():
             temporary.unlink(missing_ok=True)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # what is in use is not empty
+                folder.rmdir()
+
+
+def _make_folders(folder: Path) -> Iterator[Path]:
+    """Make `folder` and its parents; each that was not there, outermost first."""
+    if not folder.is_dir():
+        yield from _make_folders(folder.parent)
+        folder.mkdir()
+        yield folder

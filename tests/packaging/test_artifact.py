@@ -44,6 +44,34 @@ def test_nothing_is_left_of_a_failure(tmp_path):
     assert not [f for f in os.listdir(tmp_path) if f.startswith(".")]
 
 
+def test_further_headers_are_part_of_the_artifact(tmp_path):
+    data, manifest = toy_object(toy_manifest())
+    headers = {"toy_bs2.h": "two", "deep/er/shim.h": "shim"}
+    artifact = write_artifact(tmp_path / "out", "toy", "h", data, manifest, headers=headers)
+    described = read_manifest(artifact.manifest).headers
+    assert described == ("deep/er/shim.h", "toy_bs2.h")
+    assert artifact.headers == tuple(tmp_path / "out" / path for path in described)
+    assert [path.read_text() for path in artifact.headers] == ["shim", "two"]
+    assert artifact.headers[0] in artifact.files
+
+
+def test_nothing_is_left_of_a_failure_in_a_nested_folder(tmp_path):
+    data, manifest = toy_object(toy_manifest())
+    (tmp_path / "toy_bs2.h").mkdir()
+    headers = {"toy_bs2.h": "two", "deep/er/shim.h": "shim"}
+    with pytest.raises(UsageError, match=r"toy_bs2\.h' is a folder"):
+        write_artifact(tmp_path, "toy", "h", data, manifest, headers=headers)
+    assert os.listdir(tmp_path) == ["toy_bs2.h"]
+
+
+def test_a_file_in_place_of_a_nested_folder(tmp_path):
+    data, manifest = toy_object(toy_manifest())
+    (tmp_path / "deep").write_text("")
+    with pytest.raises(UsageError, match=r"can't write '.*shim\.h'"):
+        write_artifact(tmp_path, "toy", "h", data, manifest, headers={"deep/er/shim.h": "shim"})
+    assert os.listdir(tmp_path) == ["deep"]
+
+
 def test_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):

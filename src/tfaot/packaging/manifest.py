@@ -216,7 +216,8 @@ class Manifest:
 
     `weights_bytes` is the size of the read-only weight blob, `parameter_bytes` that of the model's
     own parameters, `code_bytes` that of the machine code. `versions` maps tool to version (`tfaot`,
-    `llvm`, `tensorflow`). `verification` is the report, None where it was left out.
+    `llvm`, `tensorflow`). `verification` is the report, None where it was left out. `headers` are
+    the paths of all headers besides NAME.h, relative to the manifest, with `/` and sorted.
     """
 
     name: str
@@ -233,6 +234,7 @@ class Manifest:
     source: Source
     kernels: tuple[Kernel, ...] = ()
     namespace: str = DEFAULT_NAMESPACE
+    headers: tuple[str, ...] = ()
     verification: dict[str, Json] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -426,6 +428,7 @@ def _check(manifest: Manifest) -> None:
     demand(_FILE_NAME.match(name) and name not in {".", ".."}, "object.file", "no file name")
     demand(re.match(r"[0-9a-f]{64}\Z", manifest.object.sha256), "object.sha256", "no SHA-256")
     demand(manifest.outputs, "outputs", "there are none")
+    _check_headers(manifest, demand)
     for kind, tensors in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
         names = [t.name for t in tensors]
         demand(len(set(names)) == len(names), kind, "two tensors have one name")
@@ -437,6 +440,17 @@ def _check(manifest: Manifest) -> None:
             if tensor.varying is not None:
                 demand(kind == "outputs", f"{where}.varying", "an input's size varies")
                 _check_varying(tensor.varying, f"{where}.varying", tensors[i : i + 2], demand)
+
+
+def _check_headers(manifest: Manifest, demand: Any) -> None:
+    """The paths lead nowhere but into folders beside the manifest, and to none of its files."""
+    own = {f"{manifest.name}.h", f"{manifest.name}.json", manifest.object.file}
+    for i, header in enumerate(manifest.headers):
+        parts = header.split("/")
+        inside = all(_FILE_NAME.match(p) and p not in {".", ".."} for p in parts)
+        demand(inside and header not in own, f"headers[{i}]", "no path of a further header")
+    rising = tuple(sorted(set(manifest.headers)))
+    demand(manifest.headers == rising, "headers", "not sorted")
 
 
 def _check_varying(varying: Varying, where: str, tensors: Sequence[Tensor], demand: Any) -> None:
