@@ -20,6 +20,18 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 MODELS = {model.name: model for model in all_models()}
 
 
+PACKAGES = {
+    "cc": "g++",
+    "c++": "g++",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    "riscv64-linux-gnu-gcc": "gcc-riscv64-linux-gnu libc6-dev-riscv64-cross",
+    "powerpc64le-linux-gnu-gcc": "gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross",
+    "x86_64-w64-mingw32-gcc": "gcc-mingw-w64-x86-64",
+    **{f"qemu-{cpu}": "qemu-user" for cpu in ("x86_64", "aarch64", "riscv64", "ppc64le")},
+}
+"""Debian's packages of programs that are called otherwise."""
+
+
 @pytest.fixture(scope="session")
 def tool() -> Callable[[str], str]:
     """The path of a program; skips where it is not installed."""
@@ -27,7 +39,7 @@ def tool() -> Callable[[str], str]:
     def find(name: str) -> str:
         path = shutil.which(name)
         if path is None:
-            pytest.skip(f"needs {name}: apt-get install {'g++' if name in ('cc', 'c++') else name}")
+            pytest.skip(f"needs {name}: apt-get install {PACKAGES.get(name, name)}")
         return path
 
     return find

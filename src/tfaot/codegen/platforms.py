@@ -134,7 +134,10 @@ def parse_target(text: str, host: Platform | None) -> tuple[Platform, tuple[str,
         platform = next((p for p in candidates if set(cpus) <= p.known), None)
     if platform is None or not set(cpus) <= platform.known:
         known = platform.known if platform is not None else frozenset().union(*_all_known())
-        raise UsageError(_unknown(next(c for c in cpus if c not in known), known))
+        unknown = next((c for c in cpus if c not in known), None)
+        if unknown is None:
+            raise UsageError(f"--target: {' and '.join(cpus)} are not of one platform")
+        raise UsageError(_unknown(unknown, known))
     if len(cpus) > 1:
         return platform, _levels(cpus)
     return platform, cpus
