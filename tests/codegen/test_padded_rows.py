@@ -79,6 +79,20 @@ def test_rows_between_convolutions_are_padded(size):
     check(module, (5, 4, 2))
 
 
+@pytest.mark.parametrize(("positions", "side"), [(9, 0), (40, 1)])
+def test_neighbouring_taps_of_padded_rows_are_apart(positions, side):
+    """Where all taps of a register tile's rows are inside: everywhere, or between the ends."""
+    b = ModuleBuilder("m")
+    x = b.parameter(DType.F32, (BATCH, positions, 2))
+    window = WindowDimension(3, padding_low=side, padding_high=side)
+    attrs = canonical_convolution((window,))
+    first = b.unary("tanh", b.convolution(x, b.constant(random(3, 2, COLUMNS)), attrs))
+    second = b.unary("tanh", b.convolution(first, b.constant(random(3, COLUMNS, COLUMNS)), attrs))
+    module = b.module(b.convolution(second, b.constant(random(3, COLUMNS, 3)), attrs))
+    assert lengths(module) == [COLUMNS + 16] * 2
+    check(module, (positions, 2))
+
+
 def test_outputs_and_what_other_kernels_read_are_not():
     b = ModuleBuilder("m")
     x = b.parameter(DType.F32, (BATCH, 6))
