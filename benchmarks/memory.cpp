@@ -1,4 +1,4 @@
-// Memory of compiled models in a C++ program: resident and private bytes as models and threads come.
+// Memory of compiled models in a C++ program: resident and private bytes per models and threads.
 // Defined on the command line: MODELS, a list of M(name, inputs, outputs) with floats per row, and
 // BATCH. Arguments: a stage and, in rising order, its numbers: "run" and "idle" of threads that
 // evaluate all models or do nothing, "call" of calls of the first model.
