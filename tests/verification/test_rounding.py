@@ -1,6 +1,7 @@
 """What rounding can do to outputs."""
 
 import numpy as np
+import pytest
 
 from tfaot.interpreter.evaluate import evaluate
 from tfaot.verification.rounding import rounding_spread
@@ -66,6 +67,31 @@ def test_products_move_as_sums_in_order_do(hlo):
 
     assert relative(8) < 2.0**-22
     assert 5 < relative(1600) / relative(8) < 40
+
+
+@pytest.mark.parametrize("signs", ["in turn", "random"])
+@pytest.mark.parametrize("opcode", ["dot", "reduce"])
+def test_sums_of_mixed_signs_move_by_a_unit_of_their_terms(hlo, opcode, signs):
+    """However long they are: the partial sums, which rounding is relative to, stay far smaller."""
+    root = {
+        "dot": "dot(x, w), lhs_contracting_dims={1}, rhs_contracting_dims={0}",
+        "reduce": "reduce(x, zero), dimensions={1}, to_apply=add",
+    }[opcode]
+    for length in (8, 200, 5000):
+        body = f"""
+        x = f32[B,{length}] parameter(0)
+        zero = f32[] constant(0)
+        one = f32[] constant(1)
+        w = f32[{length}] broadcast(one), dimensions={{}}
+        ROOT y = f32[B] {root}
+        """
+        x = np.tile(np.array([1.0, -1.0], np.float32), (16, length // 2))
+        if signs == "random":
+            x = np.random.default_rng(length).choice(x[0], (16, length))
+        moved, _ = spread(hlo(body), x)
+        units = moved / (length * 2.0**-23)
+        assert units.max() <= 1
+        assert units.min() > 0.1
 
 
 def test_a_threshold_flips(hlo):
