@@ -20,7 +20,7 @@ from measure import V2, Cpu, Worst, best_cpu, compile_floats, worst32, worst64  
 from samples import binary32, binary64, unary32, unary64  # noqa: E402
 
 from tfaot.codegen.math import MATH, MathFunction  # noqa: E402
-from tfaot.codegen.vector import F32, F64  # noqa: E402
+from tfaot.codegen.types import F32, F64  # noqa: E402
 from tfaot.ir.dtypes import DType  # noqa: E402
 
 HEADER = """# Accuracy of the elementary functions
