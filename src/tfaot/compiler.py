@@ -39,6 +39,7 @@ from tfaot.packaging.object_file import fill, set_code_bytes
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.pipeline import default_passes, run_passes
 from tfaot.runtime.cpu import runs_here
+from tfaot.schedule.composition import Composition, cheapest, estimated_cost, operations
 from tfaot.schedule.control import schedule
 from tfaot.schedule.tiling import rows_per_tile
 from tfaot.signature import Signature
@@ -194,7 +195,8 @@ def build(
             tile = rows_per_tile(plan)
         variants.append(Variant(plan, batch, tile))
     progress("generate", f"{sum(len(v.schedule.kernels) for v in variants)} kernels")
-    generated = generate(name, signature, variants, targets, compose=lowered.composable)
+    composition = _composition(signature, lowered, variants, origin.parameter_bytes)
+    generated = generate(name, signature, variants, targets, composition=composition)
     description = _manifest(name, signature, lowered, batching, generated, targets, options, origin)
     progress("compile", f"{len(generated.kernels)} kernels for {describe(targets)}")
     emitted = _emit(generated, description, targets, options.emit)
@@ -202,6 +204,19 @@ def build(
     if generated.weights:
         object_bytes = fill(object_bytes, generated.marker, generated.weights)
     return Compiled(description, header_text(description), object_bytes, emitted, lowered)
+
+
+def _composition(
+    signature: Signature, lowered: Lowered, variants: Sequence[Variant], weights_bytes: int
+) -> Composition | None:
+    """How static sizes make any other; None where there are none, or rows don't keep apart."""
+    specs = (*signature.inputs, *signature.outputs)
+    if not (lowered.composable and all(s.rows_lead for s in specs)):
+        return None
+    work = [(v.batch, operations(v.schedule.computation)) for v in variants if v.batch is not None]
+    if not work:
+        return None
+    return cheapest([size for size, _ in work], estimated_cost(work, weights_bytes))
 
 
 def _emit(
@@ -228,12 +243,13 @@ def _manifest(
     inputs, outputs = packaging.tensors_of(signature)
     sizes = tuple(b for b in lowered.batches if b is not None)
     kind = "static" if sizes else "symbolic" if signature.has_batch else "none"
+    batch = packaging.Batch(kind, sizes, batching.rows_independent, batching.reason)
     workspace = generated.workspace
     return packaging.Manifest(
         name=name,
         inputs=inputs,
         outputs=outputs,
-        batch=packaging.Batch(kind, sizes, batching.rows_independent, batching.reason),
+        batch=batch,
         workspace=packaging.Workspace(workspace.at(0) if workspace.is_constant else None),
         weights_bytes=len(generated.weights),
         parameter_bytes=origin.parameter_bytes,
@@ -242,7 +258,7 @@ def _manifest(
             targets[0].triple, tuple(t.cpu for t in targets), targets[0].required_features
         ),
         object=packaging.ObjectFile(f"{name}.o", ""),
-        symbols=packaging.Symbols.of(name, dispatches=len(targets) > 1),
+        symbols=packaging.Symbols.of(name, dispatches=len(targets) > 1, composes=batch.is_composed),
         source=origin.source,
         kernels=tuple(packaging.Kernel(k.name, k.kind, k.layers) for k in generated.kernels),
         namespace=options.namespace,

@@ -26,7 +26,7 @@ def test_nothing_is_undefined(artifact, tool):
 def test_only_the_api_is_global(model, artifact, tool):
     symbols = {line.split()[-1] for line in lines_of(tool("nm"), "-g", artifact.object)}
 
-    assert symbols == set(Symbols.of(model.name).names)
+    assert symbols == set(Symbols.of(model.name, composes=bool(model.static)).names)
 
 
 def test_no_state_and_no_constructors(artifact, tool):

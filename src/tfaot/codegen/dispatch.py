@@ -31,11 +31,13 @@ class Level:
         target: the CPU.
         bodies: the variants.
         evaluate: the function that runs them; its parameters are those of NAME_run.
+        compose: the function that runs static ones part by part, None where there is none.
     """
 
     target: Target
     bodies: Sequence[Body]
     evaluate: ir.Function
+    compose: ir.Function | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+from tfaot.codegen import apart
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -60,6 +62,13 @@ def _machine(machine: Machine) -> llvm.TargetMachine:
 
 def assembly_of(text: str, machine: Machine) -> str:
     """The assembly of IR text as it stands, not optimised first."""
+    if apart.is_needed(machine.triple):
+        assembly: str = apart.call("_assembly_of", text, machine)
+        return assembly
+    return _assembly_of(text, machine)
+
+
+def _assembly_of(text: str, machine: Machine) -> str:
     made = _machine(machine)
     module = llvm.parse_assembly(text)
     module.triple = machine.triple
@@ -72,6 +81,13 @@ def emit(text: str, machine: Machine, *, assembly: bool = False, ir: bool = Fals
     Neither loop nor straight-line vectorisation runs (the code is vectorised by construction, and
     vectorised reductions would change bits).
     """
+    if apart.is_needed(machine.triple):
+        emitted: Emitted = apart.call("_emit", text, machine, assembly, ir)
+        return emitted
+    return _emit(text, machine, assembly, ir)
+
+
+def _emit(text: str, machine: Machine, assembly: bool, ir: bool) -> Emitted:
     made = _machine(machine)
     module = llvm.parse_assembly(text)
     module.triple = machine.triple

@@ -19,6 +19,7 @@ from tfaot.codegen.entry import EntryEmitter
 from tfaot.codegen.functions import KernelFunctions
 from tfaot.codegen.target import Target
 from tfaot.codegen.types import I8
+from tfaot.schedule.composition import Composition
 from tfaot.schedule.sizes import ALIGNMENT, Bytes
 from tfaot.schedule.weights import SLACK, WeightBlob
 from tfaot.signature import Signature
@@ -52,7 +53,7 @@ def generate(
     variants: Sequence[Variant],
     targets: Sequence[Target],
     *,
-    compose: bool = True,
+    composition: Composition | None = None,
 ) -> GeneratedModule:
     """Generate the code of an artifact.
 
@@ -61,7 +62,7 @@ def generate(
         signature: inputs and outputs with symbolic shapes.
         variants: one with batch None, or several with static sizes.
         targets: the instruction sets, ascending; where there are several, levels of one CPU.
-        compose: whether static variants may be stitched together to other batch sizes.
+        composition: how static variants make other batch sizes; None where they can't.
     """
     module = ir.Module(name)
     module.triple = targets[0].triple
@@ -70,7 +71,7 @@ def generate(
     variable.linkage = "external"
     variable.global_constant = True
     blob = WeightBlob()
-    entry = EntryEmitter(module, name, signature, compose)
+    entry = EntryEmitter(module, name, signature, composition)
     levels: list[Level] = []
     facts: list[KernelFacts] = []
     sizes: set[int] = set()
@@ -79,7 +80,7 @@ def generate(
         own = name if len(targets) == 1 else f"{name}.{target.suffix}"
         emitter = BodyEmitter(KernelFunctions(module, own, target), blob, variable)
         bodies = [emitter.emit(n, v, signature) for n, v in enumerate(variants)]
-        levels.append(Level(target, bodies, entry.evaluate(own, bodies)))
+        levels.append(entry.level(own, target, bodies))
         facts = emitter.facts
         sizes.add(blob.size)
         if len(targets) > 1:

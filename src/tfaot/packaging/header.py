@@ -22,7 +22,7 @@ _MEMBERS = frozenset(
     """
     name num_inputs num_outputs input_names output_names input_dtypes output_dtypes weights_bytes
     rows_independent max_batch workspace_is_constant workspace workspace_bytes info run run_or_throw
-    small_stack_bytes isa set_max_isa isa_status evaluate status
+    small_stack_bytes batch_rules rules parts count isa set_max_isa isa_status evaluate status
     """.split()  # noqa: SIM905
 )
 
@@ -213,6 +213,8 @@ def header_text(manifest: Manifest) -> str:
         vector_parameters=", ".join([batch, *vectors]),
         span_parameters=", ".join([batch, *spans]),
         arguments=", ".join(["batch", *(t.c_name for t in tensors)]),
+        tensor_arguments=", ".join(t.c_name for t in tensors),
+        has_batch=manifest.batch.kind != "none",
         pass_data=", ".join(["batch", *data]),
     )
 

@@ -119,6 +119,11 @@ class Batch:
     rows_independent: bool = True
     reason: str | None = None
 
+    @property
+    def is_composed(self) -> bool:
+        """Whether other batch sizes are composed of `sizes`."""
+        return self.kind == "static" and self.rows_independent
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -169,23 +174,33 @@ class ObjectFile:
 
 @dataclass(frozen=True)
 class Symbols:
-    """The object's global functions; `set_max_isa` only where it chooses an instruction set."""
+    """The object's global functions.
+
+    `set_max_isa` is there only where the object chooses an instruction set, `run_parts` only where
+    static batch sizes are composed to others.
+    """
 
     run: str
     workspace_bytes: str
     info: str
     set_max_isa: str | None = None
+    run_parts: str | None = None
 
     @classmethod
-    def of(cls, name: str, *, dispatches: bool = False) -> Symbols:
+    def of(cls, name: str, *, dispatches: bool = False, composes: bool = False) -> Symbols:
         """The symbols of the model called `name`."""
-        set_max_isa = f"{name}_set_max_isa" if dispatches else None
-        return cls(f"{name}_run", f"{name}_workspace_bytes", f"{name}_info", set_max_isa)
+        return cls(
+            f"{name}_run",
+            f"{name}_workspace_bytes",
+            f"{name}_info",
+            f"{name}_set_max_isa" if dispatches else None,
+            f"{name}_run_parts" if composes else None,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        found = (self.run, self.workspace_bytes, self.info, self.set_max_isa)
+        found = (self.run, self.workspace_bytes, self.info, self.set_max_isa, self.run_parts)
         return tuple(name for name in found if name is not None)
 
 
@@ -410,7 +425,7 @@ def _check(manifest: Manifest) -> None:
     demand(_C_NAME.match(manifest.name), "name", "no C identifier")
     demand(manifest.target.cpus, "target.cpus", "there are none")
     dispatches = len(manifest.target.cpus) > 1
-    symbols = Symbols.of(manifest.name, dispatches=dispatches)
+    symbols = Symbols.of(manifest.name, dispatches=dispatches, composes=manifest.batch.is_composed)
     demand(manifest.symbols == symbols, "symbols", "not those of the name")
     demand(manifest.batch.kind in BATCH_KINDS, "batch.kind", f"not one of {', '.join(BATCH_KINDS)}")
     demand(

@@ -14,9 +14,12 @@ _TAKEN = frozenset(
     {
         "batch",
         "bytes",
+        "count",
         "max_batch",
         "memory",
         "n",
+        "parts",
+        "rules",
         "small_stack_bytes",
         "stack",
         "status",

@@ -6,7 +6,7 @@ import ctypes
 import functools
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfaot.errors import ArtifactError, InputError
+from tfaot.packaging.batch_rules import parse_rules
 from tfaot.packaging.manifest import Manifest, Tensor, read_manifest
 from tfaot.runtime.arrays import (
     Array,
@@ -45,6 +46,7 @@ _STATUS = {
     4: "the batch size is too large",
     5: "the batch size is none of those compiled for",
     8: "the CPU has none of the instruction sets compiled for",
+    10: "the parts do not make up the batch size",
 }
 
 
@@ -112,6 +114,13 @@ class Model:
             wanted = os.environ.get(MAX_ISA)
             if wanted:
                 self.set_max_isa(wanted)
+        self._rules: dict[int, tuple[int, Any]] = {}
+        self._run_parts: Callable[..., int] | None = None
+        if manifest.symbols.run_parts is not None:
+            composed = ctypes.CFUNCTYPE(
+                ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, *pointers
+            )
+            self._run_parts = composed(self._object.address(manifest.symbols.run_parts))
         self._input_dtypes = [numpy_dtype(t) for t in manifest.inputs]
         self._output_dtypes = [numpy_dtype(t) for t in manifest.outputs]
         self._input_index = {t.name: i for i, t in enumerate(manifest.inputs)}
@@ -165,6 +174,27 @@ class Model:
             )
         if self._set_max_isa is not None:
             self._set_max_isa(ISA_LEVELS.get(level or "", 0))
+
+    def set_batch_rules(
+        self, rules: str | Iterable[str] | Mapping[int, Sequence[int]] | None
+    ) -> None:
+        """Have batch sizes composed as rules say; sizes without a rule cost as little as they can.
+
+        Args:
+            rules: texts such as `"5:2,4"` (5 rows as 2 and 4, the last padded with zeros), or parts
+                by batch size; None removes all. A model that takes any batch size in one call
+                needs none: they are checked, and not used.
+
+        Raises:
+            UsageError: a rule that names sizes which the model isn't compiled for, or that don't
+                make up its batch size.
+        """
+        parsed = parse_rules(rules or (), self._manifest.batch.sizes)
+        if self._run_parts is None:
+            return
+        self._rules = {
+            n: (len(parts), (ctypes.c_int64 * len(parts))(*parts)) for n, parts in parsed.items()
+        }
 
     def workspace_bytes(self, batch: int) -> int:
         """Bytes of scratch memory that a call with `batch` rows takes."""
@@ -229,7 +259,7 @@ class Model:
             self._check_outputs(n, outputs)
         buffer, address = self._make_workspace(self._workspace_size(n), n)
         pointers = [address_of(array) for array in (*inputs, *outputs)]
-        call = functools.partial(self._run, n, *pointers, address)
+        call = functools.partial(self._entry(n), n, *pointers, address)
         return BoundCall(call, tuple(inputs), tuple(outputs), (self, buffer))
 
     def run_into(
@@ -312,10 +342,22 @@ class Model:
     def _evaluate(self, n: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         workspace = self._workspace(n)
         pointers = [address_of(array) for array in (*inputs, *outputs)]
-        status = self._run(n, *pointers, workspace[1])
+        status = self._entry(n)(n, *pointers, workspace[1])
         if status:
             reason = _STATUS.get(status, f"status {status}")
             raise InputError(f"model '{self._manifest.name}' refuses batch size {n}: {reason}")
+
+    def _entry(self, n: int) -> Callable[..., int]:
+        """What to call for `n` rows."""
+        rule = self._rules.get(n)
+        if rule is None or self._run_parts is None:
+            return self._run
+        run_parts, (count, parts) = self._run_parts, rule
+
+        def composed(n: int, *pointers: int) -> int:
+            return run_parts(n, ctypes.addressof(parts), count, *pointers)
+
+        return composed
 
     def _workspace(self, n: int) -> tuple[Array, int]:
         """Scratch memory of this thread for `n` rows, and its aligned address."""

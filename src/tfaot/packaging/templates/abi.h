@@ -51,7 +51,8 @@ enum tfaot_status {
   TFAOT_OUT_OF_MEMORY = 6,     /* the C++ class alone, where it allocates the workspace itself */
   TFAOT_SIZE_MISMATCH = 7,     /* the C++ class alone, where it takes vectors or spans */
   TFAOT_UNSUPPORTED_CPU = 8,   /* the CPU has none of the instruction sets compiled for */
-  TFAOT_UNKNOWN_ISA = 9        /* the C++ class alone, where TFAOT_MAX_ISA is no level */
+  TFAOT_UNKNOWN_ISA = 9,       /* the C++ class alone, where TFAOT_MAX_ISA is no level */
+  TFAOT_WRONG_PARTS = 10       /* no sizes compiled for, or too few or too many of them */
 };
 
 static inline const char *tfaot_status_string(int status) {
@@ -66,6 +67,7 @@ static inline const char *tfaot_status_string(int status) {
     case TFAOT_SIZE_MISMATCH: return "buffer has the wrong number of elements";
     case TFAOT_UNSUPPORTED_CPU: return "the CPU has none of the instruction sets compiled for";
     case TFAOT_UNKNOWN_ISA: return "TFAOT_MAX_ISA is none of x86-64-v2, x86-64-v3, x86-64-v4";
+    case TFAOT_WRONG_PARTS: return "the parts do not make up the batch size";
     default: return "unknown status";
   }
 }
