@@ -125,7 +125,7 @@ def _values(
         "object_file": model.manifest.object.file,
         "processors": _PROCESSORS.get(model.architecture, ""),
         "foreign_systems": foreign,
-        "description": summary(model),
+        "description": summary(model).replace("${", "$ {").replace("#", "\\#"),
         "base_variable": re.sub(r"[^A-Z0-9]", "_", tool.upper()) + "_BASE",
         "tool_base": escape(options.tool_base, {'"': "&quot;"}),
     }
