@@ -127,7 +127,7 @@ def test_pip_knows_what_is_installed(environment):
 
 def test_another_cpu_is_refused_at_import_by_name(artifacts, tmp_path):
     manifest = read_manifest(artifacts["dense"].manifest)
-    target = replace(manifest.target, cpu="x86-64-v3", features=("+amx-tile", "+sse4a", "+tbm"))
+    target = replace(manifest.target, cpus=("x86-64-v3",), features=("+amx-tile", "+sse4a", "+tbm"))
     (tmp_path / "dense.json").write_text(replace(manifest, target=target).to_json())
     (tmp_path / "dense.o").write_bytes(artifacts["dense"].object.read_bytes())
     (file,) = tfaot.export(tmp_path, tmp_path, wheel=True)

@@ -12,7 +12,7 @@ from toy_artifact import rewrite_manifest, toy_manifest, write_toy
 
 import tfaot
 from tfaot.cli.main import run
-from tfaot.errors import ArtifactError, UsageError
+from tfaot.errors import UsageError
 from tfaot.packaging.export.ar import static_library
 from tfaot.packaging.manifest import read_manifest
 
@@ -265,10 +265,17 @@ def test_windows_archive_has_both_symbol_tables():
     assert struct.unpack_from("<3H", data, second + 12) == (1, 1, 1)
 
 
-def test_headers_stay_below_their_folder(toy, tmp_path, monkeypatch):
-    from tfaot.packaging.export.models import read_models
+def test_further_headers_keep_their_folders(toy, tmp_path, capsys):
+    headers = ("toy_bs1.h", "vendor/deep/shim.h")
+    manifest = replace(read_manifest(toy / "toy.json"), headers=headers)
+    (toy / "toy.json").write_text(manifest.to_json())
+    (toy / "toy_bs1.h").write_text("/* one */")
+    assert "there is no header" in fails(capsys, toy, "-o", tmp_path / "out")
+    (toy / "vendor" / "deep").mkdir(parents=True)
+    (toy / "vendor" / "deep" / "shim.h").write_text("/* two */")
 
-    monkeypatch.setattr("tfaot.packaging.manifest.Manifest.headers", ("../x.h",), raising=False)
-    (model,) = read_models([toy])
-    with pytest.raises(ArtifactError, match="no relative path"):
-        model.headers()
+    tfaot.export(toy, tmp_path / "out")
+
+    include = tmp_path / "out" / "include" / "tfaot-model-toy"
+    assert (include / "toy_bs1.h").read_text() == "/* one */"
+    assert (include / "vendor" / "deep" / "shim.h").read_text() == "/* two */"

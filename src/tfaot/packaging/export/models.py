@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 
 from tfaot.errors import ArtifactError, UsageError
-from tfaot.packaging.elf import ElfObject
 from tfaot.packaging.manifest import Manifest, read_manifest
 
 NO_VERSION = "0.0.0"
@@ -49,21 +48,10 @@ class ExportModel:
         """The CPU that the object is for, as LLVM's triples begin: `x86_64`, `aarch64` ..."""
         return self.manifest.target.triple.split("-", 1)[0]
 
-    def symbols(self) -> tuple[str, ...]:
-        """The functions that the object defines for its users."""
-        if self.object_bytes[:4] == b"\x7fELF":
-            return tuple(sorted(ElfObject(self.object_bytes).globals()))
-        return tuple(sorted(astuple(self.manifest.symbols)))
-
     def headers(self) -> dict[str, bytes]:
         """NAME.h, and the headers that the manifest lists besides, by relative path."""
-        found = {}
-        for file in (f"{self.name}.h", *getattr(self.manifest, "headers", ())):
-            parts = PurePosixPath(file).parts
-            if not parts or PurePosixPath(file).is_absolute() or ".." in parts:
-                raise ArtifactError(f"manifest '{self.path}': '{file}' is no relative path")
-            found[file] = _read(self.path.parent / file, "header")
-        return found
+        files = (f"{self.name}.h", *self.manifest.headers)
+        return {file: _read(self.path.parent / file, "header") for file in files}
 
 
 def read_models(paths: Sequence[str | Path], version: str | None = None) -> tuple[ExportModel, ...]:

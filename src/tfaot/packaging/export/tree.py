@@ -95,7 +95,9 @@ def _tree(model: ExportModel, options: TreeOptions) -> dict[str, tuple[bytes, ..
         f"include/{tool}/{file}": (data,) for file, data in model.headers().items()
     }
     files |= {
-        f"lib/{library_file}": static_library(model.object_bytes, f"{name}.o", model.symbols()),
+        f"lib/{library_file}": static_library(
+            model.object_bytes, f"{name}.o", model.manifest.symbols.names
+        ),
         f"lib/{object_file}": (model.object_bytes,),
         f"lib/{name}.json": (model.manifest_bytes,),
     }
