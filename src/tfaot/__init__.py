@@ -40,6 +40,7 @@ __all__ = [
     "VerificationError",
     "__version__",
     "compile",
+    "export",
     "load",
 ]
 
@@ -67,6 +68,49 @@ def compile(
 
     return compile_model(
         make_options(output_dir, name=name, **options), model, lambda stage, detail: None
+    )
+
+
+def export(
+    models: Any,
+    output_dir: str | Path | None = None,
+    *,
+    zip: bool = False,
+    wheel: bool = False,
+    version: str | None = None,
+    tool_name: str | None = None,
+    tool_base: str | None = None,
+) -> tuple[Path, ...]:
+    """Export compiled models for CMake, pkg-config and SCRAM, as a tree, an archive or wheels.
+
+    Args:
+        models: one or a list of: path of NAME.json or of a folder with models; what `compile`
+            returned.
+        output_dir: folder that receives the files; default: `tfaot-models` for a tree, the current
+            folder for archives.
+        zip: write the tree as one zip archive.
+        wheel: write a Python wheel per model.
+        version: the packages' version; default: each model's own, or 0.0.0.
+        tool_name: instead of `tfaot-model-NAME`, for one model.
+        tool_base: the tree's folder as SCRAM's tool file names it.
+
+    Returns:
+        The files written.
+
+    Raises:
+        TfaotError: one of its subclasses, with one line that says what to do.
+    """
+    from tfaot.packaging.export import TreeOptions, export_models
+    from tfaot.packaging.export.tree import DEFAULT_TOOL_BASE
+
+    one = isinstance(models, (str, Path)) or hasattr(models, "manifest")
+    return export_models(
+        [getattr(model, "manifest", model) for model in ([models] if one else models)],
+        output_dir,
+        zip=zip,
+        wheel=wheel,
+        version=version,
+        options=TreeOptions(tool_name, DEFAULT_TOOL_BASE if tool_base is None else tool_base),
     )
 
 
