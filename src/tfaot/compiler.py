@@ -124,7 +124,9 @@ def compile_model(
     ) as loaded:
         for note in loaded.notes:
             progress("note", note)
-        lowered = with_composition(lower(loaded, options.batch_sizes, progress), loaded)
+        lowered = with_composition(
+            lower(loaded, options.batch_sizes, progress, static=options.static), loaded
+        )
         origin = _origin(model, loaded, options)
         compiled = build(name, loaded.signature, lowered, targets, options, origin, progress)
         if options.verify:

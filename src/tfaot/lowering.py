@@ -20,6 +20,7 @@ from tfaot.passes.prefix_sums import RestorePrefixSums
 from tfaot.signature import listed_dim
 from tfaot.symbolic.errors import NotSymbolicError
 from tfaot.symbolic.merge import merge
+from tfaot.symbolic.specialise import specialise
 
 if TYPE_CHECKING:
     from tfaot.frontend.session import LoadedModel
@@ -45,8 +46,12 @@ class Lowered:
     composable: bool = True
 
 
-def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -> Lowered:
+def lower(
+    loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress, *, static: bool = False
+) -> Lowered:
     """The model's HLO: symbolic in the batch where it has such a form, else per batch size.
+
+    With `static` it is per batch size in any case.
 
     Where output shapes are not affine in the batch size, the static sizes settle what
     `loaded.signature` says of them.
@@ -72,20 +77,25 @@ def lower(loaded: LoadedModel, batch_sizes: Sequence[int], progress: Progress) -
             lowered = replace(lowered, modules=(smaller,))
     if isinstance(lowered, Lowered):
         _check_outputs(loaded, lowered.modules[0])
-        return lowered
+        return _specialised(lowered.modules[0], batch_sizes) if static else lowered
     reason = lowered or _irregularity(loaded, bool(batch_sizes), progress)
     if not batch_sizes:
         raise UnsupportedError(
             f"no form of this model serves every batch size ({reason}): "
             "give the sizes to compile it for, such as --batch-sizes 1,2,4,8"
         )
-    static = []
+    modules = []
     for batch in batch_sizes:
         progress("lower", f"batch {batch}")
-        static.append(_module(loaded, batch))
-        _check_outputs(loaded, static[-1])
-    regular = _settle_outputs(loaded, static, batch_sizes)
-    return Lowered(tuple(static), tuple(batch_sizes), reason, composable=regular)
+        modules.append(_module(loaded, batch))
+        _check_outputs(loaded, modules[-1])
+    regular = _settle_outputs(loaded, modules, batch_sizes)
+    return Lowered(tuple(modules), tuple(batch_sizes), reason, composable=regular)
+
+
+def _specialised(module: Module, batch_sizes: Sequence[int]) -> Lowered:
+    modules = tuple(specialise(module, size) for size in batch_sizes)
+    return Lowered(modules, tuple(batch_sizes), "compiled for these sizes as asked (--static)")
 
 
 def _symbolic(loaded: LoadedModel, progress: Progress) -> Lowered | str:

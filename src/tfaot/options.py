@@ -34,6 +34,7 @@ class CompileOptions:
         target: `portable` (all levels of x86-64 from v2, chosen as the program runs), `native`, a
             level, several of them, an LLVM cpu name, or a platform (`aarch64-linux`).
         batch_sizes: static batch sizes, ascending, for models without a symbolic form.
+        static: whether to compile for `batch_sizes` alone even where one code serves any size.
         namespace: C++ namespace of the generated class (`a::b` nests).
         xla_flags: flags added to XLA_FLAGS in the lowering.
         tf_xla_flags: flags added to TF_XLA_FLAGS in the lowering.
@@ -54,6 +55,7 @@ class CompileOptions:
     custom_objects: Mapping[str, object] | tuple[str, ...] = ()
     target: str = DEFAULT_TARGET
     batch_sizes: tuple[int, ...] = ()
+    static: bool = False
     namespace: str = DEFAULT_NAMESPACE
     xla_flags: tuple[str, ...] = ()
     tf_xla_flags: tuple[str, ...] = ()
@@ -75,6 +77,8 @@ class CompileOptions:
                 raise UsageError(f"--batch-sizes: {size!r} is not a positive integer")
         if tuple(sorted(set(self.batch_sizes))) != self.batch_sizes:
             object.__setattr__(self, "batch_sizes", tuple(sorted(set(self.batch_sizes))))
+        if self.static and not self.batch_sizes:
+            raise UsageError("--static needs the sizes to compile for: --batch-sizes 1,2,4,8")
         for kind in self.emit:
             if kind not in EMIT_KINDS:
                 known = ", ".join(EMIT_KINDS)

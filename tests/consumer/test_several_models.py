@@ -32,3 +32,10 @@ def test_one_model_under_two_names(artifacts, models, build_program, tmp_path):
     objects = [artifacts["dense"].object, twin.object, artifacts["several"].object]
 
     check(build_program(tmp_path / "program", HERE / "both.c", "c11", *objects))
+
+
+@pytest.mark.parametrize("target", ["x86-64-v3", "portable"])
+def test_batch_rules_from_cpp(models, target, build_program, tmp_path):
+    objects = [compile_to(tmp_path, models[name], target).object for name in ("dense", "stitched")]
+
+    check(build_program(tmp_path / "program", HERE / "rules.cpp", "c++17", *objects))

@@ -42,6 +42,7 @@ def verify_command(
         set_values=parsing.set_values(set_ or ()),
         custom_objects=tuple(custom_objects or ()),
         batch_sizes=description.batch.sizes,
+        static=description.batch.kind == "static",
     )
     from tfaot.verification import verify_artifact
 

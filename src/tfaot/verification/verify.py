@@ -75,7 +75,9 @@ def verify_artifact(
         set_values=options.set_values,
         custom_objects=options.custom_objects,
     ) as loaded:
-        lowered = with_composition(lower(loaded, options.batch_sizes, progress), loaded)
+        lowered = with_composition(
+            lower(loaded, options.batch_sizes, progress, static=options.static), loaded
+        )
         return verify_model(manifest, loaded, lowered, progress).to_json()
 
 

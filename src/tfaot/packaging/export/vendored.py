@@ -14,6 +14,7 @@ RUNTIME_MODULES = (
     "tfaot.errors",
     "tfaot.options",
     "tfaot.packaging",
+    "tfaot.packaging.batch_rules",
     "tfaot.packaging.dtypes",
     "tfaot.packaging.elf",
     "tfaot.packaging.info",
