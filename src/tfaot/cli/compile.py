@@ -40,6 +40,12 @@ def compile_command(
         str | None,
         typer.Option(help="Static batch sizes such as 1,2,4, for models that need them."),
     ] = None,
+    interface: Annotated[
+        str,
+        typer.Option(
+            help="c++, or tfcompile for a header NAME_bs<N>.h per batch size in tfcompile's shape."
+        ),
+    ] = "c++",
     config: Annotated[
         Path | None, typer.Option(help="aot_config.yaml; options given here win over it.")
     ] = None,
@@ -99,6 +105,7 @@ def compile_command(
         custom_objects=tuple(custom_objects or ()),
         target=target,
         batch_sizes=parsing.batch_sizes(batch_sizes) or (settings.batch_sizes if settings else ()),
+        interface=interface,
         namespace=namespace or (settings.namespace if settings else DEFAULT_NAMESPACE),
         xla_flags=(*(settings.xla_flags if settings else ()), *parsing.flags(xla_flags or ())),
         tf_xla_flags=(
