@@ -15,11 +15,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from tfaot.errors import UsageError
 from tfaot.packaging.header import c_string, comment, template_environment
 from tfaot.packaging.manifest import Manifest, Tensor
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 _PREFIXES = {"arg": "feed_", "result": "fetch_"}
 _LARGEST = 2**31 - 1  # sizes and counts are ints, as tfcompile's are
