@@ -1,6 +1,7 @@
 """Headers in tfcompile's shape: what tools read from them, names, and what can't be told."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tfcompile_reader import read_tfcompile_header
@@ -137,3 +138,13 @@ def test_nothing_of_the_machine_or_the_time():
     assert "/home" not in text
     assert "/tmp" not in text
     assert "*/ 0" not in text  # a name of the toy's that would end a comment
+
+
+def test_the_page_lists_what_is_written():
+    page = (Path(__file__).parents[2] / "docs" / "tfcompile.md").read_text()
+    for path in STAND_INS:
+        assert f"out/{path.split('/')[0]}" in page
+    text = tfcompile_headers(manifest_of(tensor("KEY"), outputs=(tensor("KEY"),)), ())["toy_bs1.h"]
+    for member in ("arg_feed_KEY", "result_fetch_KEY"):
+        assert member in page
+        assert f" {member}(" in text

@@ -38,7 +38,9 @@ def compile_command(
     ] = DEFAULT_TARGET,
     batch_sizes: Annotated[
         str | None,
-        typer.Option(help="Static batch sizes such as 1,2,4, for models that need them."),
+        typer.Option(
+            help="Batch sizes such as 1,2,4, for models that need them and for tfcompile's classes."
+        ),
     ] = None,
     interface: Annotated[
         str,
