@@ -36,6 +36,7 @@ from tfaot.packaging import manifest as packaging
 from tfaot.packaging.header import header_text
 from tfaot.packaging.info import info_ir
 from tfaot.packaging.object_file import fill, set_code_bytes
+from tfaot.packaging.tfcompile import tfcompile_headers
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.pipeline import default_passes, run_passes
 from tfaot.runtime.cpu import runs_here
@@ -65,13 +66,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class Compiled:
-    """An artifact in memory."""
+    """An artifact in memory; `headers` are those besides NAME.h, by path."""
 
     manifest: packaging.Manifest
     header: str
     object_bytes: bytes
     emitted: Emitted
     lowered: Lowered
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def compile_model(
         for note in loaded.notes:
             progress("note", note)
         lowered = with_composition(
-            lower(loaded, options.batch_sizes, progress, static=options.static), loaded
+            lower(loaded, _static_sizes(options), progress, static=options.static), loaded
         )
         origin = _origin(model, loaded, options)
         compiled = build(name, loaded.signature, lowered, targets, options, origin, progress)
@@ -200,12 +202,22 @@ def build(
     composition = _composition(signature, lowered, variants, origin.parameter_bytes)
     generated = generate(name, signature, variants, targets, composition=composition)
     description = _manifest(name, signature, lowered, batching, generated, targets, options, origin)
+    headers = {}
+    if options.interface == "tfcompile":
+        headers = tfcompile_headers(description, options.batch_sizes)
     progress("compile", f"{len(generated.kernels)} kernels for {describe(targets)}")
     emitted = _emit(generated, description, targets, options.emit)
     object_bytes, description = set_code_bytes(emitted.object_bytes, description)
     if generated.weights:
         object_bytes = fill(object_bytes, generated.marker, generated.weights)
-    return Compiled(description, header_text(description), object_bytes, emitted, lowered)
+    return Compiled(description, header_text(description), object_bytes, emitted, lowered, headers)
+
+
+def _static_sizes(options: CompileOptions) -> tuple[int, ...]:
+    """The batch sizes to compile for where there is no symbolic form."""
+    if options.interface == "tfcompile" and not options.batch_sizes:
+        return (1,)
+    return options.batch_sizes
 
 
 def _composition(
@@ -311,7 +323,13 @@ def _extra(compiled: Compiled, kinds: Sequence[str]) -> dict[str, str]:
 
 def _write(directory: Path, name: str, compiled: Compiled, extra: dict[str, str]) -> Artifact:
     return write_artifact(
-        directory, name, compiled.header, compiled.object_bytes, compiled.manifest, extra
+        directory,
+        name,
+        compiled.header,
+        compiled.object_bytes,
+        compiled.manifest,
+        extra,
+        compiled.headers,
     )
 
 

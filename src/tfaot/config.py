@@ -1,7 +1,8 @@
 """Configuration files, `aot_config.yaml`: what to compile and how, next to the model.
 
-The keys are those of cms-tfaot. All but `model.saved_model` may be left out; paths are relative
-to the file. Anything unknown or ill-typed is a UsageError that names the key.
+The keys are those of cms-tfaot. All may be left out; paths are relative to the file, and the
+model's is `saved_model` where none is given. Anything unknown or ill-typed is a UsageError that
+names the key.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _KEYS = {
     "model": ("name", "version", "saved_model", "serving_key", "author", "description"),
     "compilation": ("batch_sizes", "namespace", "tf_xla_flags", "xla_flags"),
 }
+
+_DEFAULT_MODEL = "saved_model"
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,15 @@ def _read(data: Any, folder: Path) -> Config:
         sections.get("compilation", {}), "compilation", _KEYS["compilation"], optional=True
     )
     saved_model = _text(model, "model.saved_model")
-    if saved_model is None:
-        raise UsageError("key 'model.saved_model' is missing: give the model's path")
+    if saved_model is None and not (folder / _DEFAULT_MODEL).exists():
+        raise UsageError(
+            "key 'model.saved_model' is missing, and so is its default, the folder "
+            f"'{_DEFAULT_MODEL}' beside the file: give the model's path"
+        )
     name = _text(model, "model.name")
     namespace = _text(compilation, "compilation.namespace")
     return Config(
-        saved_model=folder / Path(saved_model).expanduser(),
+        saved_model=folder / Path(saved_model or _DEFAULT_MODEL).expanduser(),
         name=None if name is None else check_name(name),
         version=_text(model, "model.version", numbers=True),
         serving_key=_text(model, "model.serving_key"),

@@ -13,6 +13,7 @@ from tfaot.errors import UsageError
 DEFAULT_TARGET = "portable"
 DEFAULT_NAMESPACE = "tfaot_model"
 EMIT_KINDS = ("asm", "hlo", "ll")
+INTERFACES = ("c++", "tfcompile")
 
 SetValue = Union[bool, int, float, str, tuple["SetValue", ...]]
 
@@ -33,8 +34,11 @@ class CompileOptions:
             `module:name` (`module` for all that it defines).
         target: `portable` (all levels of x86-64 from v2, chosen as the program runs), `native`, a
             level, several of them, an LLVM cpu name, or a platform (`aarch64-linux`).
-        batch_sizes: static batch sizes, ascending, for models without a symbolic form.
+        batch_sizes: static batch sizes, ascending, for models without a symbolic form; those that
+            get a class in the tfcompile interface.
         static: whether to compile for `batch_sizes` alone even where one code serves any size.
+        interface: headers to write, of `INTERFACES`: `c++` is NAME.h alone, `tfcompile` adds a
+            header NAME_bs<N>.h in the shape of tfcompile's for each of `batch_sizes` (default: 1).
         namespace: C++ namespace of the generated class (`a::b` nests).
         xla_flags: flags added to XLA_FLAGS in the lowering.
         tf_xla_flags: flags added to TF_XLA_FLAGS in the lowering.
@@ -56,6 +60,7 @@ class CompileOptions:
     target: str = DEFAULT_TARGET
     batch_sizes: tuple[int, ...] = ()
     static: bool = False
+    interface: str = "c++"
     namespace: str = DEFAULT_NAMESPACE
     xla_flags: tuple[str, ...] = ()
     tf_xla_flags: tuple[str, ...] = ()
@@ -79,6 +84,9 @@ class CompileOptions:
             object.__setattr__(self, "batch_sizes", tuple(sorted(set(self.batch_sizes))))
         if self.static and not self.batch_sizes:
             raise UsageError("--static needs the sizes to compile for: --batch-sizes 1,2,4,8")
+        if self.interface not in INTERFACES:
+            known = ", ".join(INTERFACES)
+            raise UsageError(f"--interface: '{self.interface}' is not known, choose from {known}")
         for kind in self.emit:
             if kind not in EMIT_KINDS:
                 known = ", ".join(EMIT_KINDS)

@@ -111,6 +111,7 @@ def test_run_errors(capsys, tmp_path, toy):
         (["compile", ".", "--name", "class"], ["reserved word"]),
         (["compile", ".", "--namespace", "a::"], ["namespace 'a::'"]),
         (["compile", ".", "--batch-sizes", "1,0"], ["--batch-sizes: '0'"]),
+        (["compile", ".", "--interface", "c"], ["--interface: 'c'", "c++, tfcompile"]),
         (["compile", ".", "--emit", "exe"], ["--emit", "asm, hlo, ll"]),
         (["compile", ".", "--set", "phase"], ["--set", "NAME=VALUE"]),
         (["compile", ".", "--set", "phase=maybe"], ["--set phase: 'maybe'"]),
@@ -198,13 +199,14 @@ def test_compile_from_a_configuration(tmp_path, compiler):
     assert model == str(tmp_path / "model")
     assert (options.name, options.model_version, options.signature) == ("tagger", "1.2", "predict")
     assert (options.batch_sizes, options.namespace) == ((1, 4), "deep")
-    assert options.xla_flags == ("--a", "--b")
+    assert (options.xla_flags, options.interface) == (("--a", "--b"), "c++")
     more = ["--name", "other", "--batch-sizes", "8", "--xla-flags", "--c"]
+    more += ["--interface", "tfcompile"]
     assert run(["compile", str(tmp_path), *config, *more]) == 0
     options, model = compiler.calls[1]
     assert model == str(tmp_path)
     assert (options.name, options.batch_sizes) == ("other", (8,))
-    assert options.xla_flags == ("--a", "--b", "--c")
+    assert (options.xla_flags, options.interface) == (("--a", "--b", "--c"), "tfcompile")
 
 
 @pytest.mark.parametrize(

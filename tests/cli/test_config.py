@@ -49,6 +49,19 @@ def test_least(tmp_path):
     assert read(tmp_path, "model: {saved_model: m}\ncompilation:\n").batch_sizes == ()
 
 
+def test_the_model_is_beside_the_file_by_default(tmp_path):
+    (tmp_path / "saved_model").mkdir()
+    text = "model: {name: a, version: 2}\ncompilation: {batch_sizes: [1], namespace: a::b}"
+    config = read(tmp_path, text)
+    assert config.saved_model == tmp_path / "saved_model"
+    assert (config.version, config.namespace) == ("2", "a::b")
+
+
+def test_json_is_yaml(tmp_path):
+    text = '{"model": {"saved_model": "m", "name": "a"}, "compilation": {"batch_sizes": [2]}}'
+    assert read(tmp_path, text).batch_sizes == (2,)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -17,6 +17,13 @@ from consumer_models import Model, all_models, compile_to
 from tfaot.artifact import Artifact
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+TFCOMPILE_SIZES = {
+    "dense": (1, 3),
+    "stitched": (),
+    "several": (1, 2, 4),
+    "mixing": (2,),
+    "fixed": (),
+}
 MODELS = {model.name: model for model in all_models()}
 
 
@@ -56,6 +63,15 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """Every model, compiled into one folder."""
     folder = tmp_path_factory.mktemp("models")
     return {name: compile_to(folder, model) for name, model in MODELS.items()}
+
+
+@pytest.fixture(scope="session")
+def tfcompile_folder(models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every model, with classes in tfcompile's shape for some batch sizes, in one folder."""
+    folder = tmp_path_factory.mktemp("tfcompile")
+    for name, sizes in TFCOMPILE_SIZES.items():
+        compile_to(folder, models[name], interface="tfcompile", batch_sizes=sizes)
+    return folder
 
 
 @pytest.fixture(scope="session", params=MODELS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,10 @@ class Model:
     static: tuple[int, ...] = ()
 
 
-def compile_to(folder: Path, model: Model, target: str = TARGET, name: str = "") -> Artifact:
-    """The model's artifact in `folder`, under its own name or another."""
+def compile_to(
+    folder: Path, model: Model, target: str = TARGET, name: str = "", **options: Any
+) -> Artifact:
+    """The model's artifact in `folder`, under its own name or another; `options` of the compile."""
     lowered = Lowered((model.module,), (None,))
     if model.static:
         modules = tuple(specialise(model.module, size) for size in model.static)
@@ -61,11 +64,17 @@ def compile_to(folder: Path, model: Model, target: str = TARGET, name: str = "")
         model.signature,
         lowered,
         resolve_targets(target),
-        CompileOptions(folder),
+        CompileOptions(folder, **options),
         Origin(Source("hlo"), model.parameter_bytes),
     )
     return write_artifact(
-        folder, name, compiled.header, compiled.object_bytes, compiled.manifest, {}
+        folder,
+        name,
+        compiled.header,
+        compiled.object_bytes,
+        compiled.manifest,
+        {},
+        compiled.headers,
     )
 
 

@@ -38,7 +38,9 @@ def compile_command(
     ] = DEFAULT_TARGET,
     batch_sizes: Annotated[
         str | None,
-        typer.Option(help="Static batch sizes such as 1,2,4, for models that need them."),
+        typer.Option(
+            help="Batch sizes such as 1,2,4, for models that need them and for tfcompile's classes."
+        ),
     ] = None,
     static: Annotated[
         bool,
@@ -46,6 +48,12 @@ def compile_command(
             "--static", help="Compile for the batch sizes alone, even where any size is possible."
         ),
     ] = False,
+    interface: Annotated[
+        str,
+        typer.Option(
+            help="c++, or tfcompile for a header NAME_bs<N>.h per batch size in tfcompile's shape."
+        ),
+    ] = "c++",
     config: Annotated[
         Path | None, typer.Option(help="aot_config.yaml; options given here win over it.")
     ] = None,
@@ -106,6 +114,7 @@ def compile_command(
         target=target,
         batch_sizes=parsing.batch_sizes(batch_sizes) or (settings.batch_sizes if settings else ()),
         static=static,
+        interface=interface,
         namespace=namespace or (settings.namespace if settings else DEFAULT_NAMESPACE),
         xla_flags=(*(settings.xla_flags if settings else ()), *parsing.flags(xla_flags or ())),
         tf_xla_flags=(

@@ -172,7 +172,7 @@ def header_text(manifest: Manifest) -> str:
     data = [f"::tfaot_detail::address({t.c_name}.data())" for t in tensors]
     batch = "std::int64_t batch"
     templates = resources.files(__package__) / "templates"
-    template = _environment().from_string((templates / "model.h.j2").read_text("utf-8"))
+    template = template_environment().from_string((templates / "model.h.j2").read_text("utf-8"))
     return template.render(
         name=manifest.name,
         class_name=class_name(manifest),
@@ -234,7 +234,8 @@ def _max_batch(tensor: Tensor) -> int:
     return limit if symbolic <= 1 else int(limit ** (1 / symbolic) * 0.99)
 
 
-def _environment() -> jinja2.Environment:
+def template_environment() -> jinja2.Environment:
+    """How the templates of headers are read."""
     import jinja2  # here, so that loading an artifact does not import it
 
     return jinja2.Environment(

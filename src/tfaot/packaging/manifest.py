@@ -423,10 +423,6 @@ def _check(manifest: Manifest) -> None:
             raise ArtifactError(f"field '{where}' is corrupt: {problem}")
 
     demand(_C_NAME.match(manifest.name), "name", "no C identifier")
-    demand(manifest.target.cpus, "target.cpus", "there are none")
-    dispatches = len(manifest.target.cpus) > 1
-    symbols = Symbols.of(manifest.name, dispatches=dispatches, composes=manifest.batch.is_composed)
-    demand(manifest.symbols == symbols, "symbols", "not those of the name")
     demand(manifest.batch.kind in BATCH_KINDS, "batch.kind", f"not one of {', '.join(BATCH_KINDS)}")
     demand(
         bool(manifest.batch.sizes) == (manifest.batch.kind == "static"),
@@ -434,6 +430,10 @@ def _check(manifest: Manifest) -> None:
         "static models alone have sizes",
     )
     demand(all(s >= 1 for s in manifest.batch.sizes), "batch.sizes", "sizes must be positive")
+    demand(manifest.target.cpus, "target.cpus", "there are none")
+    dispatches = len(manifest.target.cpus) > 1
+    symbols = Symbols.of(manifest.name, dispatches=dispatches, composes=manifest.batch.is_composed)
+    demand(manifest.symbols == symbols, "symbols", "not those of the name")
     demand(manifest.workspace.alignment == WORKSPACE_ALIGNMENT, "workspace.alignment", "not 64")
     for key in ("weights_bytes", "parameter_bytes", "code_bytes"):
         demand(0 <= getattr(manifest, key) < _LARGEST, key, "not a size")
