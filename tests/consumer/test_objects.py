@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from consumer_models import compile_to, poster
+from test_rows import make_inputs
 
+import tfaot
 from tfaot.errors import ArtifactError
 from tfaot.packaging.manifest import Symbols, read_manifest
 
@@ -141,3 +144,45 @@ def _inputs(model):
         shape = spec.shape.at(45).static_dims
         values = random.normal(size=shape) * 3
         yield np.asarray(abs(values) if spec.dtype.is_integer else values).astype(spec.dtype.numpy)
+
+
+@pytest.mark.parametrize("target", ["x86-64-v3", "portable"])
+def test_the_object_alone_can_be_loaded(model, target, tmp_path):
+    artifact = compile_to(tmp_path, model, target)
+    whole = artifact.load()
+    inputs = make_inputs(model, 10)
+    expected = whole(*inputs)
+    artifact.manifest.unlink()
+    artifact.header.unlink()
+
+    alone = tfaot.load(artifact.object)
+
+    assert alone.inputs == whole.inputs
+    assert alone.outputs == whole.outputs
+    assert alone.manifest.batch.sizes == whole.manifest.batch.sizes
+    assert alone.manifest.symbols == whole.manifest.symbols
+    assert alone.isa == whole.isa
+    results = alone(*inputs)
+    pairs = [(results, expected)]
+    if isinstance(results, dict):
+        pairs = [(results[name], expected[name]) for name in expected]
+    for ours, theirs in pairs:
+        assert ours.tobytes() == theirs.tobytes()
+    again = pickle.loads(pickle.dumps(alone))
+    assert again.manifest.name == model.name
+
+
+def test_objects_of_no_model_are_refused(artifacts, tool, tmp_path):
+    source = tmp_path / "other.c"
+    source.write_text("int other_run(void) { return 0; }")
+    subprocess.run([tool("cc"), "-c", source, "-o", tmp_path / "other.o"], check=True)
+    objects = [artifacts["dense"].object, artifacts["fixed"].object]
+    both = tmp_path / "both.o"
+    subprocess.run([tool("ld"), "-r", *objects, "-o", both], check=True)
+
+    with pytest.raises(ArtifactError, match=r"other.o' holds no model of tfaot's"):
+        tfaot.load(tmp_path / "other.o")
+    with pytest.raises(ArtifactError, match=r"both.o' holds several models: dense, fixed"):
+        tfaot.load(both)
+    with pytest.raises(ArtifactError, match="there is no object"):
+        tfaot.load(tmp_path / "missing.o")

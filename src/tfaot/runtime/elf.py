@@ -151,6 +151,11 @@ class LoadedObject:
         self._symbols = {name: base + place for name, place in plan.symbols.items()}
         self._functions = plan.functions
 
+    @property
+    def functions(self) -> frozenset[str]:
+        """Names of the global functions."""
+        return self._functions
+
     def address(self, symbol: str) -> int:
         """The address of the global function `symbol`; ArtifactError where there is none."""
         if symbol not in self._functions:

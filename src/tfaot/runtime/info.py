@@ -34,29 +34,35 @@ _SIZES = (
 )
 
 
-class _Dim(ctypes.Structure):
+class DimRecord(ctypes.Structure):
+    """`struct tfaot_dim`."""
+
     _fields_ = (("scale", ctypes.c_int64), ("offset", ctypes.c_int64))
 
 
-class _Tensor(ctypes.Structure):
+class TensorRecord(ctypes.Structure):
+    """`struct tfaot_tensor_info`."""
+
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("c_name", ctypes.c_char_p),
         ("dtype", ctypes.c_int32),
         ("rank", ctypes.c_int32),
-        ("dims", ctypes.POINTER(_Dim)),
+        ("dims", ctypes.POINTER(DimRecord)),
     )
 
 
-class _Model(ctypes.Structure):
+class ModelRecord(ctypes.Structure):
+    """`struct tfaot_model_info`."""
+
     _fields_ = (
         ("abi_version", ctypes.c_uint32),
         ("struct_bytes", ctypes.c_uint32),
         *((name, ctypes.c_char_p) for name in _STRINGS),
         ("num_inputs", ctypes.c_int32),
         ("num_outputs", ctypes.c_int32),
-        ("inputs", ctypes.POINTER(_Tensor)),
-        ("outputs", ctypes.POINTER(_Tensor)),
+        ("inputs", ctypes.POINTER(TensorRecord)),
+        ("outputs", ctypes.POINTER(TensorRecord)),
         ("batch_kind", ctypes.c_int32),
         ("rows_independent", ctypes.c_int32),
         ("num_batch_sizes", ctypes.c_int64),
@@ -81,9 +87,9 @@ def read_info(address: int, manifest: Manifest) -> ModelInfo:
     Buffers are allocated by the manifest's shapes, so a manifest that differs from the object is
     an ArtifactError.
     """
-    function = ctypes.CFUNCTYPE(ctypes.POINTER(_Model))(address)
+    function = ctypes.CFUNCTYPE(ctypes.POINTER(ModelRecord))(address)
     record = function().contents
-    if record.abi_version != ABI_VERSION or record.struct_bytes < ctypes.sizeof(_Model):
+    if record.abi_version != ABI_VERSION or record.struct_bytes < ctypes.sizeof(ModelRecord):
         raise ArtifactError(
             f"the object has ABI version {record.abi_version}, this tfaot reads {ABI_VERSION}: "
             "compile the model again"
@@ -115,7 +121,7 @@ def read_info(address: int, manifest: Manifest) -> ModelInfo:
 
 
 def _same_tensors(
-    records: ctypes._Pointer[_Tensor],
+    records: ctypes._Pointer[TensorRecord],
     count: int,
     manifest: Manifest,
     tensors: tuple[Tensor, ...],
@@ -133,6 +139,6 @@ def _same_tensors(
     return True
 
 
-def _same_listed(record: _Model, manifest: Manifest) -> bool:
+def _same_listed(record: ModelRecord, manifest: Manifest) -> bool:
     wanted = [size for dim in listed_dims(manifest) for size in dim.sizes]
     return list(record.listed_sizes[: len(wanted)]) == wanted if wanted else True

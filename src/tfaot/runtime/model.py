@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from tfaot.errors import ArtifactError, InputError
 from tfaot.packaging.batch_rules import parse_rules
 from tfaot.packaging.manifest import Manifest, Tensor, read_manifest
+from tfaot.runtime.alone import describe_object
 from tfaot.runtime.arrays import (
     Array,
     address_of,
@@ -36,6 +37,8 @@ MAX_ISA = "TFAOT_MAX_ISA"
 """The environment variable with the highest instruction set that may be used."""
 
 ISA_LEVELS = {"x86-64-v2": 2, "x86-64-v3": 3, "x86-64-v4": 4}
+
+OBJECT_SUFFIXES = {".o", ".obj"}
 
 _KNOWN_SHAPES = 256  # kept by each model, so that a loop over a few batch sizes checks them once
 _KEEP_BYTES = 4 << 20  # larger workspaces are freed after each call
@@ -87,17 +90,23 @@ class Model:
     def __init__(self, path: str | Path) -> None:
         """Load the artifact whose manifest is the file `path`.
 
+        `path` may be the object instead, which knows all that a call needs. With the manifest its
+        bytes are checked, too, and outputs tell which of their sizes depend on the data.
+
         Raises:
             ArtifactError: manifest or object is missing, corrupt, or not for this machine.
         """
         self._path = Path(path)
-        manifest = read_manifest(self._path)
-        object_path = self._path.parent / manifest.object.file
-        try:
-            check_cpu(manifest.target)
-        except ArtifactError as error:
-            raise ArtifactError(f"'{self._path}' can't run here: {error}") from None
-        self._object = LoadedObject(object_path, manifest.object.sha256)
+        if self._path.suffix in OBJECT_SUFFIXES:
+            self._object = LoadedObject(self._path)
+            manifest = describe_object(self._path, self._object)
+            self._check_cpu(manifest)
+        else:
+            manifest = read_manifest(self._path)
+            self._check_cpu(manifest)
+            self._object = LoadedObject(
+                self._path.parent / manifest.object.file, manifest.object.sha256
+            )
         self._manifest = manifest
         self._info = read_info(self._object.address(manifest.symbols.info), manifest)
         pointers = [ctypes.c_void_p] * (len(manifest.tensors) + 1)
@@ -130,6 +139,12 @@ class Model:
         self._constant = manifest.workspace.bytes
         self._alignment = manifest.workspace.alignment
         self._plans: dict[tuple[tuple[int, ...], ...], _Plan] = {}
+
+    def _check_cpu(self, manifest: Manifest) -> None:
+        try:
+            check_cpu(manifest.target)
+        except ArtifactError as error:
+            raise ArtifactError(f"'{self._path}' can't run here: {error}") from None
 
     @property
     def manifest(self) -> Manifest:

@@ -21,6 +21,7 @@ RUNTIME_MODULES = (
     "tfaot.packaging.manifest",
     "tfaot.packaging.names",
     "tfaot.runtime",
+    "tfaot.runtime.alone",
     "tfaot.runtime.arrays",
     "tfaot.runtime.cpu",
     "tfaot.runtime.elf",
