@@ -31,7 +31,8 @@ def blocks(text):
 def folder(tmp_path_factory):
     """The folder of the walk: out/tagger.*, the files that the page shows, and `tfaot` to call."""
     folder = tmp_path_factory.mktemp("deployment")
-    compile_to(folder / "out", poster("tagger", (4, 16, 2)))
+    compile_to(folder / "out", poster("tagger", (4, 16, 2)), "portable")
+    compile_to(folder / "static", poster("sizes", (4, 16, 2), static=(1, 2, 4)))
     for language, text in blocks(DEPLOYMENT):
         if language in ("c", "cpp", "cmake", "make", "python"):
             first = text.splitlines()[0]
@@ -71,7 +72,7 @@ def test_commands_of_the_walk_run_in_their_order(folder):
     found = re.findall(r"(?<![\d.])0?\.\d{6,8}", done.stdout)
     features = np.array([[0.5, 1, 0, 2], [1.5, 0, 1, 0]], np.float32)
     expected = tfaot.load(folder / "out" / "tagger.json")(features).reshape(-1)
-    runs = 6  # main_c, main_cpp, two of CMake's, make's, Python's
+    runs = 7  # main_c, main_cpp twice, two of CMake's, make's, Python's
     assert len(found) == 4 * runs, done.stdout
     np.testing.assert_allclose(
         np.array(found, float).reshape(runs, 4), [expected] * runs, atol=2e-6
