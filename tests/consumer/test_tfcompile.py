@@ -14,6 +14,7 @@ from test_rows import make_inputs
 from tfcompile_reader import read_tfcompile_header
 
 from tfaot.artifact import Artifact
+from tfaot.cli.main import run as run_command
 
 HERE = Path(__file__).parent
 CLASSES = (
@@ -102,6 +103,19 @@ def test_weights_and_code_exist_once(models, folder, tmp_path):
     plain = compile_to(tmp_path, models["several"])
     assert plain.object.stat().st_size == (folder / "several.o").stat().st_size
     assert plain.headers == ()
+
+
+def test_exported(folder, build_program, tmp_path):
+    """The folder of headers that an export makes holds all that a class needs."""
+    assert run_command(["export", str(folder / "several.json"), "-o", str(tmp_path), "-q"]) == 0
+    source = tmp_path / "main.cpp"
+    source.write_text(
+        '#include "tfaot-model-several/several_bs2.h"\n'
+        "int main() { return tfaot_model::several_bs2().Run() ? 0 : 1; }"
+    )
+    library = tmp_path / "lib" / "libtfaot-model-several.a"
+    flags = (f"-I{tmp_path / 'include'}",)
+    run([build_program(tmp_path / "program", source, "c++17", library, flags=flags)])
 
 
 RUNNER = r"""

@@ -1,5 +1,6 @@
 """Headers in tfcompile's shape: what tools read from them, names, and what can't be told."""
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 from tfcompile_reader import read_tfcompile_header
 from toy_artifact import toy_manifest
 
+from tfaot.artifact import write_artifact
 from tfaot.errors import UsageError
+from tfaot.packaging.dtypes import CTYPES
+from tfaot.packaging.header import header_text
 from tfaot.packaging.manifest import AffineDim, Batch, ListedDim, Tensor
 from tfaot.packaging.tfcompile import class_sizes, stand_ins, tfcompile_headers
 
@@ -148,3 +152,47 @@ def test_the_page_lists_what_is_written():
     for member in ("arg_feed_KEY", "result_fetch_KEY"):
         assert member in page
         assert f" {member}(" in text
+
+
+ODD = {
+    "no_inputs": manifest_of(),
+    "empty": manifest_of(tensor("x", N, 0), outputs=(tensor("y", 0, N), tensor("z"))),
+    "clash": manifest_of(
+        tensor("data"), tensor("x"), tensor("x_data"), tensor("feed_x"), tensor("0")
+    ),
+    "types": manifest_of(
+        *[Tensor(f"in_{t}", f"in_{t}", t, (N, 2)) for t in CTYPES],
+        outputs=tuple(Tensor(f"out_{t}", f"out_{t}", t, (N,)) for t in CTYPES),
+        namespace="a::b",
+    ),
+}
+
+
+@pytest.mark.parametrize("order", [("toy_bs1.h", "toy_bs3.h", "toy.h"), ("toy.h", "toy_bs1.h")])
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_models_compile_beside_the_c_header(kind, order, compilers, tmp_path):
+    tensors = [
+        replace(t, c_name=f"t{i}") for i, t in enumerate((*ODD[kind].inputs, *ODD[kind].outputs))
+    ]
+    count = len(ODD[kind].inputs)
+    manifest = replace(ODD[kind], inputs=tuple(tensors[:count]), outputs=tuple(tensors[count:]))
+    write_artifact(
+        tmp_path,
+        "toy",
+        header_text(manifest),
+        b"",
+        manifest,
+        headers=tfcompile_headers(manifest, (1, 3)),
+    )
+    source = tmp_path / "main.cpp"
+    lines = [f'#include "{header}"' for header in order]
+    lines.append(f"bool run() {{ return {manifest.namespace}::toy_bs1().Run(); }}")
+    source.write_text("\n".join(lines))
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wconversion"]
+    done = subprocess.run(
+        [compilers[1], *flags, "-fsyntax-only", str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
