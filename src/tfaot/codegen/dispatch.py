@@ -19,6 +19,10 @@ from tfaot.codegen.body import Body
 from tfaot.codegen.target import Target
 from tfaot.codegen.types import I32
 
+OWN = "dso_local"
+"""What is global, but reached by the object's own code directly: two libraries may hold a model of
+one name, and the calls within each must stay in it."""
+
 UNKNOWN, ABSENT = 0, -1
 """Values of the variable beside levels: not looked yet; this CPU has none of the levels."""
 
@@ -120,6 +124,7 @@ class Dispatch:
         """
         type_ = ir.FunctionType(I32, [I32])
         function = ir.Function(self._module, type_, f"{self._name}_set_max_isa")
+        function.linkage = OWN
         (most,) = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         zero = ir.Constant(I32, 0)

@@ -1,7 +1,8 @@
 """LLVM IR of an artifact's introspection data: NAME_info and the constants it returns.
 
 Input: a manifest. Output: IR text whose layout is that of `struct tfaot_model_info` in
-`templates/abi.h`; the tests compare the two through a C program.
+`templates/abi.h`; the tests compare the two through a C program. It also points to functions that
+take tensors as arrays of pointers, for programs that learn at run time how many there are.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ _MODEL_FIELDS = (
     + ["i64", "ptr"]
     + ["i64"] * 5
     + ["ptr"]
+    + ["ptr"] * 3
 )
 _FIELD_BYTES = {"i32": 4, "i64": 8, "ptr": 8}
 MODEL_INFO_BYTES = sum(_FIELD_BYTES[f] for f in _MODEL_FIELDS)
+_NULL_POINTER = 2  # enum tfaot_status
 CODE_BYTES_MARKER = 0x7C0DEB17E57FA07
 """What stands for the number of bytes of code until the object exists."""
 
@@ -89,6 +92,9 @@ class _InfoWriter:
             str(m.parameter_bytes),
             str(CODE_BYTES_MARKER),
             self._array("listed_sizes", "i64", [f"i64 {s}" for d in listed for s in d.sizes]),
+            self._run(),
+            self._forward("workspace_bytes_for", "i64", "i64", m.symbols.workspace_bytes),
+            self._forward("set_max_isa", "i32", "i32", m.symbols.set_max_isa),
         ]
         fields = ", ".join(f"{t} {v}" for t, v in zip(_MODEL_FIELDS, values, strict=True))
         record = f"@{record_symbol(m.name)}"
@@ -121,6 +127,55 @@ class _InfoWriter:
         symbol = f"@{self._prefix}_info.{key}"
         self._lines.append(
             f"{symbol} = private constant [{len(values)} x {kind}] [ {', '.join(values)} ], align 8"
+        )
+        return symbol
+
+    def _run(self) -> str:
+        """NAME_run with its pointers from two arrays."""
+        m, symbol = self._manifest, f"@{self._prefix}_info.run"
+        lines = [
+            f"define internal i32 {symbol}(i64 %batch, ptr %inputs, ptr %outputs, ptr %workspace) "
+            "nounwind {",
+            "start:",
+        ]
+        arguments = ["i64 %batch"]
+        label = "start"
+        for key, count in (("inputs", len(m.inputs)), ("outputs", len(m.outputs))):
+            if count == 0:  # the array may be NULL then
+                continue
+            label = f"{key}.there"
+            lines += [
+                f"  %{key}.none = icmp eq ptr %{key}, null",
+                f"  br i1 %{key}.none, label %none, label %{label}",
+                f"{label}:",
+            ]
+            for i in range(count):
+                lines += [
+                    f"  %{key}.{i}.at = getelementptr ptr, ptr %{key}, i64 {i}",
+                    f"  %{key}.{i} = load ptr, ptr %{key}.{i}.at, align 8",
+                ]
+                arguments.append(f"ptr %{key}.{i}")
+        arguments.append("ptr %workspace")
+        lines += [
+            f"  %status = call i32 @{m.symbols.run}({', '.join(arguments)})",
+            "  ret i32 %status",
+        ]
+        if label != "start":
+            lines += ["none:", f"  ret i32 {_NULL_POINTER}"]
+        self._lines.append("\n".join([*lines, "}"]))
+        return symbol
+
+    def _forward(self, field: str, result: str, argument: str, function: str | None) -> str:
+        """A local function that calls a global one.
+
+        A pointer to the global one itself could be bound to another library's of the same name.
+        """
+        if function is None:
+            return "null"
+        symbol = f"@{self._prefix}_info.{field}"
+        self._lines.append(
+            f"define internal {result} {symbol}({argument} %x) nounwind {{\n"
+            f"  %y = call {result} @{function}({argument} %x)\n  ret {result} %y\n}}"
         )
         return symbol
 

@@ -69,6 +69,9 @@ class ModelRecord(ctypes.Structure):
         ("batch_sizes", ctypes.POINTER(ctypes.c_int64)),
         *((name, ctypes.c_int64) for name in _SIZES),
         ("listed_sizes", ctypes.POINTER(ctypes.c_int64)),
+        ("run", ctypes.c_void_p),
+        ("workspace_bytes_for", ctypes.c_void_p),
+        ("set_max_isa", ctypes.c_void_p),
     )
 
 

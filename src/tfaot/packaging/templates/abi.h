@@ -126,6 +126,13 @@ struct tfaot_model_info {
   int64_t parameter_bytes;
   int64_t code_bytes;
   const int64_t *listed_sizes; /* rows of num_batch_sizes: sizes at each of batch_sizes */
+  /*
+   * The model's functions, for programs that learn at run time what it takes: run has one pointer
+   * for each of inputs and outputs, in their order. set_max_isa is NULL where there is one level.
+   */
+  int (*run)(int64_t batch, const void *const *inputs, void *const *outputs, void *workspace);
+  int64_t (*workspace_bytes_for)(int64_t batch);
+  int (*set_max_isa)(int most);
 };
 #elif TFAOT_ABI_VERSION < 3
 #error "include the header of the model that the newest tfaot compiled first"
