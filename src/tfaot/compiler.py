@@ -161,7 +161,8 @@ def default_name(model: object) -> str:
     try:
         return check_name(cleaned)
     except UsageError:
-        return f"{cleaned}_model"
+        reserved = cleaned.lower().startswith("tfaot_")
+        return f"model_{cleaned}" if reserved else f"{cleaned}_model"
 
 
 def build(

@@ -112,6 +112,19 @@ RESERVED_WORDS = frozenset(
 )
 
 
+# Headers of C, POSIX and glibc: NAME.h in a folder of the include path would be taken for them.
+SYSTEM_HEADERS = frozenset(
+    """
+    aio alloca assert complex cpio ctype dirent dlfcn elf endian err errno error fcntl features
+    fenv float fmtmsg fnmatch ftw getopt glob grp iconv inttypes iso646 langinfo libgen limits link
+    locale malloc math memory monetary mqueue ndbm netdb nl_types poll pthread pwd regex sched
+    search semaphore setjmp signal spawn stdalign stdarg stdatomic stdbit stdbool stdckdint stddef
+    stdint stdio stdlib stdnoreturn string strings stropts syslog tar termios tgmath threads time
+    trace uchar ulimit unistd utime utmpx values wait wchar wctype wordexp
+    """.split()  # noqa: SIM905
+)
+
+
 def check_name(name: str) -> str:
     """`name` if it can name a C function and a C++ class; UsageError otherwise."""
     if not _IDENTIFIER.match(name):
@@ -121,6 +134,16 @@ def check_name(name: str) -> str:
         )
     if name in RESERVED_WORDS:
         raise UsageError(f"name '{name}' is a reserved word of C or C++: choose another (--name)")
+    if name.lower() in SYSTEM_HEADERS:
+        raise UsageError(
+            f"name '{name}': its header would be taken for the system's <{name.lower()}.h>, "
+            f"choose another, such as {name}_model (--name)"
+        )
+    if name.lower().startswith("tfaot_"):
+        raise UsageError(
+            f"name '{name}': names that begin with tfaot_ are those of the header's own types, "
+            "choose another (--name)"
+        )
     return name
 
 

@@ -18,7 +18,7 @@ from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Lowered, Origin, build
 from tfaot.ir.module import Module
 from tfaot.ir.text import parse_module
-from tfaot.options import CompileOptions
+from tfaot.options import DEFAULT_NAMESPACE, CompileOptions
 from tfaot.packaging.manifest import Source
 from tfaot.signature import Signature, TensorSpec
 from tfaot.symbolic.specialise import specialise
@@ -78,7 +78,7 @@ def compile_to(
     )
 
 
-def _model(
+def make_model(
     name: str,
     body: str,
     inputs: tuple[str, ...],
@@ -86,6 +86,7 @@ def _model(
     parameter_bytes: int = 0,
     static: tuple[int, ...] = (),
 ) -> Model:
+    """A model whose entry computation has the lines `body`."""
     module = parse_module(f"HloModule {name}\n{COMPUTATIONS}\nENTRY e {{\n{body}\n}}\n")
     root = module.entry.root
     roots = root.operands if root.opcode == "tuple" else (root,)
@@ -170,7 +171,7 @@ def poster(name: str, sizes: tuple[int, ...], static: tuple[int, ...] = (), seed
         x = text.elu(text.dense(f"h{n}", x, size, width), width)
     text.dense("logits", x, sizes[-2], sizes[-1])
     text.softmax("logits", sizes[-1])
-    return _model(name, "\n".join(text.lines), ("features",), ("scores",), text.bytes, static)
+    return make_model(name, "\n".join(text.lines), ("features",), ("scores",), text.bytes, static)
 
 
 def several() -> Model:
@@ -198,7 +199,7 @@ def several() -> Model:
         "ROOT all = (f32[B,7], pred[B,3], f64[B,3]) tuple(y, flag, square)",
     ]
     names = ("in/features", "id", "d"), ("y", "positive", "square")
-    return _model("several", "\n".join(text.lines), *names, text.bytes)
+    return make_model("several", "\n".join(text.lines), *names, text.bytes)
 
 
 def mixing() -> Model:
@@ -215,7 +216,7 @@ highs = f32[B,6] broadcast(high), dimensions={1}
 y = f32[B,6] multiply(t, highs)
 ROOT both = (f32[B,6], f32[6]) tuple(y, sum)
 """
-    return _model("mixing", body, ("x",), ("y", "total"))
+    return make_model("mixing", body, ("x",), ("y", "total"))
 
 
 def fixed() -> Model:
@@ -228,7 +229,7 @@ m = f32[4,3] multiply(x, sb)
 zero = f32[] constant(0)
 ROOT y = f32[4] reduce(m, zero), dimensions={1}, to_apply=add_f32
 """
-    return _model("fixed", body, ("x", "scale"), ("y",))
+    return make_model("fixed", body, ("x", "scale"), ("y",))
 
 
 def all_models() -> tuple[Model, ...]:

@@ -19,9 +19,9 @@ from tfaot.codegen.body import Body
 from tfaot.codegen.target import Target
 from tfaot.codegen.types import I32
 
-OWN = "dso_local"
-"""What is global, but reached by the object's own code directly: two libraries may hold a model of
-one name, and the calls within each must stay in it."""
+EXPORTED = "protected"
+"""Linkage of what is global: a library exports it, yet its own calls never leave for a function of
+the same name in another library. (Formats other than ELF have no such thing, nor the problem.)"""
 
 UNKNOWN, ABSENT = 0, -1
 """Values of the variable beside levels: not looked yet; this CPU has none of the levels."""
@@ -124,7 +124,7 @@ class Dispatch:
         """
         type_ = ir.FunctionType(I32, [I32])
         function = ir.Function(self._module, type_, f"{self._name}_set_max_isa")
-        function.linkage = OWN
+        function.linkage = EXPORTED
         (most,) = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         zero = ir.Constant(I32, 0)

@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from tfaot.codegen.body import Body
 from tfaot.codegen.composition import ComposedBodies
-from tfaot.codegen.dispatch import OWN, Dispatch, Level
+from tfaot.codegen.dispatch import EXPORTED, Dispatch, Level
 from tfaot.codegen.index import as_value, polynomial
 from tfaot.codegen.loops import Loop
 from tfaot.codegen.microkernel import POINTER
@@ -116,7 +116,7 @@ class EntryEmitter:
         self, size: Bytes, levels: Sequence[Level], dispatch: Dispatch | None
     ) -> None:
         function = ir.Function(self.module, self._type(), f"{self.name}_run")
-        function.linkage = OWN
+        function.linkage = EXPORTED
         batch, *arrays = function.args
         workspace = arrays.pop()
         builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -272,7 +272,7 @@ class EntryEmitter:
         function = ir.Function(
             self.module, ir.FunctionType(I64, [I64]), f"{self.name}_workspace_bytes"
         )
-        function.linkage = OWN
+        function.linkage = EXPORTED
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         (batch,) = function.args
         builder.ret(as_value(polynomial(builder, size.coefficients, batch)))

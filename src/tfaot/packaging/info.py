@@ -102,7 +102,7 @@ class _InfoWriter:
             f"{record} = internal constant {{ {', '.join(_MODEL_FIELDS)} }} {{ {fields} }}, align 8"
         )
         self._lines.append(
-            f"define noundef nonnull ptr @{m.symbols.info}() "
+            f"define protected noundef nonnull ptr @{m.symbols.info}() "
             "mustprogress nofree norecurse nosync nounwind willreturn memory(none) "
             f"{{\n  ret ptr {record}\n}}"
         )
