@@ -18,7 +18,7 @@ from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Lowered, Origin, build
 from tfaot.ir.module import Module
 from tfaot.ir.text import parse_module
-from tfaot.options import DEFAULT_NAMESPACE, CompileOptions
+from tfaot.options import CompileOptions
 from tfaot.packaging.manifest import Source
 from tfaot.signature import Signature, TensorSpec
 from tfaot.symbolic.specialise import specialise

@@ -134,6 +134,7 @@ class EntryEmitter:
         batch_type, *others = self._type().args
         types = [batch_type, POINTER, I64, *others]
         function = ir.Function(self.module, ir.FunctionType(I32, types), f"{self.name}_run_parts")
+        function.linkage = EXPORTED
         batch, parts, count, *arrays = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._check(builder, batch, arrays[:-1], arrays[-1], size, levels[0].bodies)
