@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfaot.artifact import Artifact, check_output_dir, write_artifact
 from tfaot.codegen.llvm import Emitted, emit
-from tfaot.codegen.module import GeneratedModule, Variant, generate
+from tfaot.codegen.module import GeneratedModule, KernelFacts, Variant, generate
 from tfaot.codegen.platforms import NATIVE
 from tfaot.codegen.target import Target, describe, machine_for, resolve_targets
 from tfaot.errors import UsageError
@@ -40,9 +40,10 @@ from tfaot.packaging.tfcompile import tfcompile_headers
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.pipeline import default_passes, run_passes
 from tfaot.runtime.cpu import runs_here
-from tfaot.schedule.composition import Composition, cheapest, estimated_cost, operations
+from tfaot.schedule.composition import Composition, cheapest, estimated_cost
 from tfaot.schedule.control import schedule
 from tfaot.schedule.tiling import rows_per_tile
+from tfaot.schedule.work import computation_flops
 from tfaot.signature import Signature
 from tfaot.verification.composition import with_composition
 
@@ -201,7 +202,9 @@ def build(
         variants.append(Variant(plan, batch, tile))
     progress("generate", f"{sum(len(v.schedule.kernels) for v in variants)} kernels")
     composition = _composition(signature, lowered, variants, origin.parameter_bytes)
-    generated = generate(name, signature, variants, targets, composition=composition)
+    generated = generate(
+        name, signature, variants, targets, composition=composition, timers=options.timers
+    )
     description = _manifest(name, signature, lowered, batching, generated, targets, options, origin)
     headers = {}
     if options.interface == "tfcompile":
@@ -228,7 +231,11 @@ def _composition(
     specs = (*signature.inputs, *signature.outputs)
     if not (lowered.composable and all(s.rows_lead for s in specs)):
         return None
-    work = [(v.batch, operations(v.schedule.computation)) for v in variants if v.batch is not None]
+    work = [
+        (v.batch, computation_flops(v.schedule.computation).at(0))
+        for v in variants
+        if v.batch is not None
+    ]
     if not work:
         return None
     return cheapest([size for size, _ in work], estimated_cost(work, weights_bytes))
@@ -273,12 +280,28 @@ def _manifest(
             targets[0].triple, tuple(t.cpu for t in targets), targets[0].required_features
         ),
         object=packaging.ObjectFile(f"{name}.o", ""),
-        symbols=packaging.Symbols.of(name, dispatches=len(targets) > 1, composes=batch.is_composed),
+        symbols=packaging.Symbols.of(
+            name, dispatches=len(targets) > 1, composes=batch.is_composed, timed=options.timers
+        ),
         source=origin.source,
-        kernels=tuple(packaging.Kernel(k.name, k.kind, k.layers) for k in generated.kernels),
+        kernels=tuple(map(_kernel, generated.kernels)),
         namespace=options.namespace,
         versions={**_versions(), **origin.versions},
     )
+
+
+def _kernel(facts: KernelFacts) -> packaging.Kernel:
+    work = facts.work
+    details: dict[str, object] = {
+        "flops": list(work.flops.coefficients),
+        "read_bytes": list(work.read.coefficients),
+        "written_bytes": list(work.written.coefficients),
+        "weights_bytes": work.weights,
+        "opcodes": list(facts.opcodes),
+    }
+    if facts.batch is not None:
+        details["batch"] = facts.batch
+    return packaging.Kernel(facts.name, facts.kind, facts.layers, details)
 
 
 def _versions() -> dict[str, str]:

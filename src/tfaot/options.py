@@ -43,6 +43,7 @@ class CompileOptions:
         xla_flags: flags added to XLA_FLAGS in the lowering.
         tf_xla_flags: flags added to TF_XLA_FLAGS in the lowering.
         emit: intermediate files to write next to the artifact, of `EMIT_KINDS`.
+        timers: whether each kernel is timed, for `tfaot profile --kernels`; not for production.
         verify: whether the result is verified against TensorFlow and the float64 interpreter.
         model_version: version of the model, for the manifest (from a configuration file).
         description: one line about the model, for the manifest.
@@ -65,6 +66,7 @@ class CompileOptions:
     xla_flags: tuple[str, ...] = ()
     tf_xla_flags: tuple[str, ...] = ()
     emit: tuple[str, ...] = ()
+    timers: bool = False
     verify: bool = True
     model_version: str | None = None
     description: str | None = None

@@ -85,6 +85,10 @@ def compile_command(
             help="Keras custom objects: module:name, or module for all of it. Repeatable."
         ),
     ] = None,
+    timers: Annotated[
+        bool,
+        typer.Option("--timers", help="Time each kernel, for tfaot profile --kernels alone."),
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with TensorFlow afterwards.")
     ] = True,
@@ -122,6 +126,7 @@ def compile_command(
             *parsing.flags(tf_xla_flags or ()),
         ),
         emit=tuple(sorted(set(parsing.names(emit)))),
+        timers=timers,
         verify=verify,
         **_about(settings),
     )

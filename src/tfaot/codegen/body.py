@@ -16,6 +16,7 @@ from tfaot.codegen.index import as_value, polynomial
 from tfaot.codegen.kernels.packing import packed_constants
 from tfaot.codegen.loops import for_range
 from tfaot.codegen.microkernel import POINTER
+from tfaot.codegen.timers import Timers
 from tfaot.codegen.types import I8, I32, I64
 from tfaot.ir.attributes import Constant, Parameter
 from tfaot.ir.dtypes import DType
@@ -27,6 +28,7 @@ from tfaot.schedule.fusion import Kernel, Schedule, storage_of, tuple_elements
 from tfaot.schedule.padding import row_lengths
 from tfaot.schedule.sizes import NOTHING, Bytes
 from tfaot.schedule.weights import WeightBlob
+from tfaot.schedule.work import Work, kernel_work
 from tfaot.signature import Signature
 
 
@@ -52,11 +54,23 @@ class Variant:
 
 @dataclass(frozen=True)
 class KernelFacts:
-    """What the manifest tells of a kernel: its function, kind and layers."""
+    """What the manifest tells of a kernel.
+
+    Attributes:
+        name: its function.
+        kind: what it is built around.
+        layers: the model's layers that it evaluates.
+        opcodes: the opcodes of its instructions, operands first.
+        work: what it does in one call.
+        batch: the static batch size that it is for, None for any.
+    """
 
     name: str
     kind: str
     layers: tuple[str, ...]
+    opcodes: tuple[str, ...]
+    work: Work
+    batch: int | None
 
 
 @dataclass(frozen=True)
@@ -117,12 +131,15 @@ class BodyEmitter:
         blob: the weights so far.
         blob_variable: the symbol of the weights.
         facts: the kernels called so far.
+        timers: what times each kernel, None in an artifact for production.
     """
 
     functions: KernelFunctions
     blob: WeightBlob
     blob_variable: ir.GlobalVariable
     facts: list[KernelFacts] = field(default_factory=list)
+    timers: Timers | None = None
+    _batch: int | None = None
 
     def emit(self, number: int, variant: Variant, signature: Signature) -> Body:
         """A function that runs all kernels for some rows.
@@ -130,6 +147,7 @@ class BodyEmitter:
         Its parameters: inputs, outputs, workspace, first row, rows, all rows (n).
         """
         schedule = variant.schedule
+        self._batch = variant.batch
         pointers = len(signature.inputs) + len(signature.outputs)
         types = [*([POINTER] * (pointers + 1)), I64, I64, I64]
         name = f"{self.functions.name}.body{number}"
@@ -181,8 +199,17 @@ class BodyEmitter:
         arrays = [*kernel.leaves, *stored_results(kernel)]
         addresses = [frame.places[id(storage_of(a))] for a in arrays]
         arguments = [*addresses, frame.at(offset), frame.rows, frame.whole]
-        frame.builder.call(function, arguments)
-        self.facts.append(KernelFacts(function.name, kernel.kind, kernel.layers))
+        if self.timers is None:
+            frame.builder.call(function, arguments)
+        else:
+            with self.timers.timed(frame.builder, len(self.facts)):
+                frame.builder.call(function, arguments)
+        opcodes = tuple(member.opcode for member in kernel.members)
+        self.facts.append(
+            KernelFacts(
+                function.name, kernel.kind, kernel.layers, opcodes, kernel_work(kernel), self._batch
+            )
+        )
 
     def _place_constants(self, frame: _Frame, schedule: Schedule, packed: frozenset[int]) -> None:
         constants: dict[int, Instruction] = {}

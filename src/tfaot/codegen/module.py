@@ -18,6 +18,7 @@ from tfaot.codegen.dispatch import Dispatch, Level
 from tfaot.codegen.entry import EntryEmitter
 from tfaot.codegen.functions import KernelFunctions
 from tfaot.codegen.target import Target
+from tfaot.codegen.timers import Timers
 from tfaot.codegen.types import I8
 from tfaot.schedule.composition import Composition
 from tfaot.schedule.sizes import ALIGNMENT, Bytes
@@ -54,6 +55,7 @@ def generate(
     targets: Sequence[Target],
     *,
     composition: Composition | None = None,
+    timers: bool = False,
 ) -> GeneratedModule:
     """Generate the code of an artifact.
 
@@ -63,9 +65,11 @@ def generate(
         variants: one with batch None, or several with static sizes.
         targets: the instruction sets, ascending; where there are several, levels of one CPU.
         composition: how static variants make other batch sizes; None where they can't.
+        timers: whether each kernel is timed, for looking at one thread's calls.
     """
     module = ir.Module(name)
     module.triple = targets[0].triple
+    clock = Timers(module, name) if timers else None
     symbol = f"{name}_weights"
     variable = ir.GlobalVariable(module, I8, symbol)
     variable.linkage = "external"
@@ -78,7 +82,7 @@ def generate(
     for target in targets:
         known = len(module.functions)
         own = name if len(targets) == 1 else f"{name}.{target.suffix}"
-        emitter = BodyEmitter(KernelFunctions(module, own, target), blob, variable)
+        emitter = BodyEmitter(KernelFunctions(module, own, target), blob, variable, timers=clock)
         bodies = [emitter.emit(n, v, signature) for n, v in enumerate(variants)]
         levels.append(entry.level(own, target, bodies))
         facts = emitter.facts
@@ -90,8 +94,9 @@ def generate(
     workspace = entry.emit(levels, dispatch)
     weights = blob.to_bytes()
     marker = hashlib.sha512(f"tfaot weights {name}".encode()).digest()
+    text = _text(module, symbol, len(weights), marker)
     return GeneratedModule(
-        text=_text(module, symbol, len(weights), marker),
+        text=clock.defined(text) if clock is not None else text,
         weights=weights,
         marker=marker,
         workspace=workspace,

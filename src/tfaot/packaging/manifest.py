@@ -177,7 +177,7 @@ class Symbols:
     """The object's global functions.
 
     `set_max_isa` is there only where the object chooses an instruction set, `run_parts` only where
-    static batch sizes are composed to others.
+    static batch sizes are composed to others. `timers` is data, of builds that time their kernels.
     """
 
     run: str
@@ -185,9 +185,12 @@ class Symbols:
     info: str
     set_max_isa: str | None = None
     run_parts: str | None = None
+    timers: str | None = None
 
     @classmethod
-    def of(cls, name: str, *, dispatches: bool = False, composes: bool = False) -> Symbols:
+    def of(
+        cls, name: str, *, dispatches: bool = False, composes: bool = False, timed: bool = False
+    ) -> Symbols:
         """The symbols of the model called `name`."""
         return cls(
             f"{name}_run",
@@ -195,12 +198,14 @@ class Symbols:
             f"{name}_info",
             f"{name}_set_max_isa" if dispatches else None,
             f"{name}_run_parts" if composes else None,
+            f"{name}_timers" if timed else None,
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        found = (self.run, self.workspace_bytes, self.info, self.set_max_isa, self.run_parts)
+        functions = (self.run, self.workspace_bytes, self.info, self.set_max_isa, self.run_parts)
+        found = (*functions, self.timers)
         return tuple(name for name in found if name is not None)
 
 
@@ -432,7 +437,12 @@ def _check(manifest: Manifest) -> None:
     demand(all(s >= 1 for s in manifest.batch.sizes), "batch.sizes", "sizes must be positive")
     demand(manifest.target.cpus, "target.cpus", "there are none")
     dispatches = len(manifest.target.cpus) > 1
-    symbols = Symbols.of(manifest.name, dispatches=dispatches, composes=manifest.batch.is_composed)
+    symbols = Symbols.of(
+        manifest.name,
+        dispatches=dispatches,
+        composes=manifest.batch.is_composed,
+        timed=manifest.symbols.timers is not None,
+    )
     demand(manifest.symbols == symbols, "symbols", "not those of the name")
     demand(manifest.workspace.alignment == WORKSPACE_ALIGNMENT, "workspace.alignment", "not 64")
     for key in ("weights_bytes", "parameter_bytes", "code_bytes"):

@@ -156,6 +156,12 @@ class LoadedObject:
         """Names of the global functions."""
         return self._functions
 
+    def data(self, symbol: str) -> int:
+        """The address of the global data `symbol`; ArtifactError where there is none."""
+        if symbol not in self._symbols or symbol in self._functions:
+            raise ArtifactError(f"the object has no data '{symbol}'")
+        return self._symbols[symbol]
+
     def address(self, symbol: str) -> int:
         """The address of the global function `symbol`; ArtifactError where there is none."""
         if symbol not in self._functions:

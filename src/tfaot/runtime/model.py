@@ -190,6 +190,18 @@ class Model:
         if self._set_max_isa is not None:
             self._set_max_isa(ISA_LEVELS.get(level or "", 0))
 
+    def timers(self) -> ctypes.Array[ctypes.c_int64]:
+        """Ticks and calls of each kernel so far, of a model compiled with timers; writable.
+
+        Raises:
+            ArtifactError: the model was compiled without.
+        """
+        symbol = self._manifest.symbols.timers
+        if symbol is None:
+            raise ArtifactError(f"model '{self._manifest.name}' was compiled without timers")
+        count = 2 * max(len(self._manifest.kernels), 1)
+        return (ctypes.c_int64 * count).from_address(self._object.data(symbol))
+
     def set_batch_rules(
         self, rules: str | Iterable[str] | Mapping[int, Sequence[int]] | None
     ) -> None:

@@ -10,11 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
-
-from tfaot.ir.attributes import Convolution, Dot
-from tfaot.ir.module import Computation
-from tfaot.ir.shapes import Shape
 
 LONGEST_TABLE = 8192
 """Numbers of rows whose parts are stored; beyond, the largest size comes first."""
@@ -98,27 +93,3 @@ def estimated_cost(work: Sequence[tuple[int, float]], weights_bytes: int) -> Cal
         return CALL_NS + weights_bytes / BYTES_PER_NS + operations[size] / FLOPS_PER_NS
 
     return cost
-
-
-def operations(computation: Computation) -> float:
-    """Floating-point operations of a computation with static shapes, loops counted once."""
-    total = 0.0
-    for node in computation.instructions:
-        if not isinstance(node.shape, Shape):
-            continue
-        elements = prod(d for d in node.shape.dims if isinstance(d, int))
-        match node.attrs:
-            case Dot():
-                left = node.operands[0].array.dims
-                depth = prod(
-                    d for d in (left[i] for i in node.attrs.lhs_contracting) if isinstance(d, int)
-                )
-                total += 2.0 * elements * depth
-            case Convolution():
-                kernel = prod(d for d in node.operands[1].array.dims if isinstance(d, int))
-                features = node.shape.dims[node.attrs.output_feature]
-                assert isinstance(features, int)
-                total += 2.0 * elements * kernel / max(features, 1)
-            case _:
-                total += elements if node.opcode not in ("parameter", "constant") else 0
-    return total
