@@ -35,7 +35,7 @@ from tfaot.options import CompileOptions, check_name
 from tfaot.packaging import manifest as packaging
 from tfaot.packaging.header import header_text
 from tfaot.packaging.info import info_ir
-from tfaot.packaging.object_file import fill, set_code_bytes
+from tfaot.packaging.object_file import fill, set_sizes
 from tfaot.packaging.tfcompile import tfcompile_headers
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.pipeline import default_passes, run_passes
@@ -211,7 +211,7 @@ def build(
         headers = tfcompile_headers(description, options.batch_sizes)
     progress("compile", f"{len(generated.kernels)} kernels for {describe(targets)}")
     emitted = _emit(generated, description, targets, options.emit)
-    object_bytes, description = set_code_bytes(emitted.object_bytes, description)
+    object_bytes, description = set_sizes(emitted.object_bytes, description)
     if generated.weights:
         object_bytes = fill(object_bytes, generated.marker, generated.weights)
     return Compiled(description, header_text(description), object_bytes, emitted, lowered, headers)
@@ -272,10 +272,16 @@ def _manifest(
         inputs=inputs,
         outputs=outputs,
         batch=batch,
-        workspace=packaging.Workspace(workspace.at(0) if workspace.is_constant else None),
+        workspace=(
+            packaging.Workspace(workspace.at(0))
+            if workspace.is_constant
+            else packaging.Workspace(None, coefficients=workspace.coefficients)
+        ),
         weights_bytes=len(generated.weights),
         parameter_bytes=origin.parameter_bytes,
         code_bytes=0,
+        data_bytes=0,
+        stack_bytes=None,
         target=packaging.Target(
             targets[0].triple, tuple(t.cpu for t in targets), targets[0].required_features
         ),

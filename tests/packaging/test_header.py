@@ -272,7 +272,7 @@ def test_unusual_models_compile(compilers, tmp_path, kind):
         manifest = replace(manifest, inputs=fixed, outputs=out, batch=Batch("none"))
     elif kind == "fixed":
         batch = Batch("static", (1, 4), False, "rows */ mix")
-        manifest = replace(manifest, batch=batch, workspace=Workspace(None))
+        manifest = replace(manifest, batch=batch, workspace=Workspace(None, coefficients=(0, 64)))
     elif kind == "no_inputs":
         manifest = replace(manifest, inputs=(), workspace=Workspace(0))
     assert manifest.symbols == Symbols.of(kind)

@@ -26,7 +26,7 @@ from tfaot.packaging.manifest import (
     Workspace,
 )
 from tfaot.packaging.names import unique_c_names
-from tfaot.packaging.object_file import set_code_bytes
+from tfaot.packaging.object_file import set_sizes
 
 WEIGHTS = (1.0, -2.0, 0.5, 100.0)
 TRIPLE = "x86_64-unknown-linux-gnu"
@@ -117,10 +117,12 @@ def toy_manifest(
         inputs=tuple(tensors[:2]),
         outputs=tuple(tensors[2:]),
         batch=Batch("symbolic", (), True),
-        workspace=Workspace(None if growing else 64),
+        workspace=Workspace(None, coefficients=(64, 16)) if growing else Workspace(64),
         weights_bytes=16,
         parameter_bytes=16,
         code_bytes=0,
+        data_bytes=0,
+        stack_bytes=None,
         target=Target(TRIPLE, (cpu,)),
         object=ObjectFile(f"{name}.o", "0" * 64),
         symbols=Symbols.of(name),
@@ -149,7 +151,7 @@ def toy_object(manifest: Manifest, relocation: str = "pic") -> tuple[bytes, Mani
         words=", ".join(str(struct.unpack("<I", struct.pack("<f", w))[0]) for w in WEIGHTS),
         per_row=16 if manifest.workspace.bytes is None else 0,
     )
-    return set_code_bytes(emit(ir + info_ir(manifest), relocation), manifest)
+    return set_sizes(emit(ir + info_ir(manifest), relocation), manifest)
 
 
 def write_toy(directory: Path, manifest: Manifest | None = None, **options: object) -> Artifact:

@@ -102,9 +102,3 @@ def _emit(text: str, machine: Machine, assembly: bool, ir: bool) -> Emitted:
     optimised = str(module) if ir else None
     listing = made.emit_assembly(module) if assembly else None
     return Emitted(made.emit_object(module), listing, optimised)
-
-
-def code_bytes(object_bytes: bytes) -> int:
-    """Bytes of machine code in an object of any format."""
-    sections = llvm.object_file.ObjectFileRef.from_data(object_bytes).sections()
-    return sum(s.size() for s in sections if s.is_text())

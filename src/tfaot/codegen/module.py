@@ -116,6 +116,8 @@ def _text(module: ir.Module, symbol: str, weights_bytes: int, marker: bytes) -> 
     for function in module.functions:
         if not function.is_declaration:
             set.add(function.attributes, '"no-builtins"')
+            # Where all jumps are direct, the stack that a call takes can be told from the code.
+            set.add(function.attributes, '"no-jump-tables"="true"')
             function.attributes.add("nounwind")
     text = str(module)
     old = f'@"{symbol}" = external constant i8'

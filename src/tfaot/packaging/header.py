@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MEMBERS = frozenset(
     """
     name num_inputs num_outputs input_names output_names input_dtypes output_dtypes weights_bytes
+    code_bytes data_bytes stack_bytes
     rows_independent max_batch workspace_is_constant workspace workspace_bytes info run run_or_throw
     small_stack_bytes batch_rules rules parts count isa set_max_isa isa_status evaluate status
     """.split()  # noqa: SIM905
@@ -196,6 +197,9 @@ def header_text(manifest: Manifest) -> str:
         batch_argument=_batch_argument(manifest),
         rows_independent=int(manifest.batch.rows_independent),
         weights_bytes=manifest.weights_bytes,
+        code_bytes=manifest.code_bytes,
+        data_bytes=manifest.data_bytes,
+        stack_bytes=manifest.stack_bytes,
         workspace_bytes=size,
         workspace_alignment=manifest.workspace.alignment,
         workspace_text=(

@@ -27,12 +27,15 @@ _MODEL_FIELDS = (
     + ["i64"] * 5
     + ["ptr"]
     + ["ptr"] * 3
+    + ["i64"] * 2
 )
 _FIELD_BYTES = {"i32": 4, "i64": 8, "ptr": 8}
 MODEL_INFO_BYTES = sum(_FIELD_BYTES[f] for f in _MODEL_FIELDS)
 _NULL_POINTER = 2  # enum tfaot_status
 CODE_BYTES_MARKER = 0x7C0DEB17E57FA07
-"""What stands for the number of bytes of code until the object exists."""
+STACK_BYTES_MARKER = 0x75AC4B17E57FA07
+DATA_BYTES_MARKER = 0x7DA7AB17E57FA07
+"""What stands for the numbers of bytes of code, stack and data until the object exists."""
 
 
 def record_symbol(name: str) -> str:
@@ -43,7 +46,8 @@ def record_symbol(name: str) -> str:
 def info_ir(manifest: Manifest) -> str:
     """IR text (opaque pointers) that defines `@NAME_info`; nothing else in it is global.
 
-    `code_bytes` is known only once the object exists: `CODE_BYTES_MARKER` stands for it.
+    `code_bytes`, `stack_bytes` and `data_bytes` are known only once the object exists: markers
+    stand for them.
     """
     return _InfoWriter(manifest).text()
 
@@ -95,6 +99,8 @@ class _InfoWriter:
             self._run(),
             self._forward("workspace_bytes_for", "i64", "i64", m.symbols.workspace_bytes),
             self._forward("set_max_isa", "i32", "i32", m.symbols.set_max_isa),
+            str(STACK_BYTES_MARKER),
+            str(DATA_BYTES_MARKER),
         ]
         fields = ", ".join(f"{t} {v}" for t, v in zip(_MODEL_FIELDS, values, strict=True))
         record = f"@{record_symbol(m.name)}"

@@ -127,10 +127,21 @@ class Batch:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Scratch memory of one call: constant bytes, or None where it grows with the batch size."""
+    """Scratch memory of one call: constant bytes, or None where it grows with the batch size.
+
+    `coefficients` then tells how: a call with n rows takes the sum of `coefficients[k] * n**k`
+    bytes. They are empty where it is constant.
+    """
 
     bytes: int | None
     alignment: int = WORKSPACE_ALIGNMENT
+    coefficients: tuple[int, ...] = ()
+
+    def at(self, batch: int) -> int:
+        """Bytes of workspace that a call with `batch` rows takes."""
+        if self.bytes is not None:
+            return self.bytes
+        return sum(c * batch**power for power, c in enumerate(self.coefficients))
 
 
 @dataclass(frozen=True)
@@ -235,7 +246,10 @@ class Manifest:
     """The artifact.
 
     `weights_bytes` is the size of the read-only weight blob, `parameter_bytes` that of the model's
-    own parameters, `code_bytes` that of the machine code. `versions` maps tool to version (`tfaot`,
+    own parameters, `code_bytes` that of the machine code, `data_bytes` that of all else in the
+    object that is in memory at run time (constants, tables, introspection data). `stack_bytes` is
+    the most stack that a call of any of its functions takes, None where the code could not be
+    followed. `versions` maps tool to version (`tfaot`,
     `llvm`, `tensorflow`). `verification` is the report, None where it was left out. `headers` are
     the paths of all headers besides NAME.h, relative to the manifest, with `/` and sorted.
     """
@@ -248,6 +262,8 @@ class Manifest:
     weights_bytes: int
     parameter_bytes: int
     code_bytes: int
+    data_bytes: int
+    stack_bytes: int | None
     target: Target
     object: ObjectFile
     symbols: Symbols
@@ -445,10 +461,18 @@ def _check(manifest: Manifest) -> None:
     )
     demand(manifest.symbols == symbols, "symbols", "not those of the name")
     demand(manifest.workspace.alignment == WORKSPACE_ALIGNMENT, "workspace.alignment", "not 64")
-    for key in ("weights_bytes", "parameter_bytes", "code_bytes"):
+    for key in ("weights_bytes", "parameter_bytes", "code_bytes", "data_bytes"):
         demand(0 <= getattr(manifest, key) < _LARGEST, key, "not a size")
     size = manifest.workspace.bytes
     demand(size is None or 0 <= size < _LARGEST, "workspace.bytes", "not a size")
+    grows = manifest.workspace.coefficients
+    demand(
+        bool(grows) == (size is None) and all(0 <= c < _LARGEST for c in grows),
+        "workspace.coefficients",
+        "not those of a workspace that grows",
+    )
+    stack = manifest.stack_bytes
+    demand(stack is None or 0 <= stack < _LARGEST, "stack_bytes", "not a size")
     name = manifest.object.file
     demand(_FILE_NAME.match(name) and name not in {".", ".."}, "object.file", "no file name")
     demand(re.match(r"[0-9a-f]{64}\Z", manifest.object.sha256), "object.sha256", "no SHA-256")

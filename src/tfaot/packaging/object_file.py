@@ -1,4 +1,4 @@
-"""What is put into an object after LLVM made it: the weights, and the number of bytes of code.
+"""What is put into an object after LLVM made it: the weights, and what is counted in the object.
 
 Input: the object's bytes, in any format, with markers where the values belong. Output: the bytes
 with the values. So the weights never pass through LLVM.
@@ -10,25 +10,42 @@ import struct
 from dataclasses import replace
 
 from tfaot.errors import ArtifactError
-from tfaot.packaging.info import CODE_BYTES_MARKER
+from tfaot.packaging.info import CODE_BYTES_MARKER, DATA_BYTES_MARKER, STACK_BYTES_MARKER
 from tfaot.packaging.manifest import Manifest
+from tfaot.packaging.object_code import read_code
+from tfaot.packaging.stack import UnknownCodeError, stack_bytes
 
 
-def set_code_bytes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
-    """Object and manifest with the number of bytes of machine code filled in.
+def set_sizes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
+    """Object and manifest with the bytes of machine code, stack and further data filled in.
 
     Args:
-        data: the object that holds `info_ir(manifest)`.
+        data: the object that holds `info_ir(manifest)`, and room for the weights.
         manifest: its manifest so far.
 
     Raises:
-        ArtifactError: the object has no introspection record.
+        ArtifactError: the object has no introspection record, or is of no known format.
     """
-    from tfaot.codegen.llvm import code_bytes
-
-    size = code_bytes(data)
-    filled = fill(data, struct.pack("<Q", CODE_BYTES_MARKER), struct.pack("<q", size))
-    return filled, replace(manifest, code_bytes=size)
+    code = read_code(data)
+    stack: int | None = None
+    try:
+        stack = stack_bytes(code, manifest.symbols.names)
+    except UnknownCodeError:
+        # Only a CPU with instructions that no decoder knows leads here; its users go without.
+        pass
+    further = code.loaded_bytes - code.code_bytes - manifest.weights_bytes
+    sizes = {
+        CODE_BYTES_MARKER: code.code_bytes,
+        STACK_BYTES_MARKER: -1 if stack is None else stack,
+        DATA_BYTES_MARKER: further,
+    }
+    filled = bytearray(data)
+    for marker, size in sizes.items():
+        place = _place_of(data, struct.pack("<Q", marker))
+        filled[place : place + 8] = struct.pack("<q", size)
+    return bytes(filled), replace(
+        manifest, code_bytes=code.code_bytes, stack_bytes=stack, data_bytes=further
+    )
 
 
 def fill(data: bytes, marker: bytes, value: bytes) -> bytes:
@@ -37,8 +54,13 @@ def fill(data: bytes, marker: bytes, value: bytes) -> bytes:
     Raises:
         ArtifactError: the marker is not there, or more than once.
     """
+    place = _place_of(data, marker)
+    value = value.ljust(len(marker), b"\0")
+    return b"".join((data[:place], value, data[place + len(value) :]))
+
+
+def _place_of(data: bytes, marker: bytes) -> int:
     place = data.find(marker)
     if place < 0 or data.find(marker, place + 1) >= 0:
         raise ArtifactError(f"the object does not have the marker '{marker[:8].hex()}' once")
-    value = value.ljust(len(marker), b"\0")
-    return b"".join((data[:place], value, data[place + len(value) :]))
+    return place

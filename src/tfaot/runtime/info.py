@@ -32,6 +32,7 @@ _SIZES = (
     "parameter_bytes",
     "code_bytes",
 )
+_MORE_SIZES = ("stack_bytes", "data_bytes")
 
 
 class DimRecord(ctypes.Structure):
@@ -72,6 +73,7 @@ class ModelRecord(ctypes.Structure):
         ("run", ctypes.c_void_p),
         ("workspace_bytes_for", ctypes.c_void_p),
         ("set_max_isa", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in _MORE_SIZES),
     )
 
 
@@ -98,13 +100,15 @@ def read_info(address: int, manifest: Manifest) -> ModelInfo:
             "compile the model again"
         )
     strings = {key: getattr(record, key).decode("utf-8", "replace") for key in _STRINGS}
-    sizes = {key: int(getattr(record, key)) for key in _SIZES}
+    sizes = {key: int(getattr(record, key)) for key in (*_SIZES, *_MORE_SIZES)}
     sizes_wanted = {
         "workspace_bytes": -1 if manifest.workspace.bytes is None else manifest.workspace.bytes,
         "workspace_alignment": manifest.workspace.alignment,
         "weights_bytes": manifest.weights_bytes,
         "parameter_bytes": manifest.parameter_bytes,
         "code_bytes": manifest.code_bytes,
+        "stack_bytes": -1 if manifest.stack_bytes is None else manifest.stack_bytes,
+        "data_bytes": manifest.data_bytes,
     }
     same = (
         strings["name"] == manifest.name

@@ -133,6 +133,8 @@ struct tfaot_model_info {
   int (*run)(int64_t batch, const void *const *inputs, void *const *outputs, void *workspace);
   int64_t (*workspace_bytes_for)(int64_t batch);
   int (*set_max_isa)(int most);
+  int64_t stack_bytes; /* the most stack that a call takes; -1 where unknown */
+  int64_t data_bytes;  /* what the object loads besides weights and code */
 };
 #elif TFAOT_ABI_VERSION < 3
 #error "include the header of the model that the newest tfaot compiled first"
