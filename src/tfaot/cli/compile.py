@@ -171,5 +171,7 @@ def _facts(artifact: Artifact) -> dict[str, object]:
         "weights_bytes": manifest.weights_bytes,
         "workspace_bytes": manifest.workspace.bytes,
         "code_bytes": manifest.code_bytes,
+        "data_bytes": manifest.data_bytes,
+        "stack_bytes": manifest.stack_bytes,
         "verification": manifest.verification,
     }

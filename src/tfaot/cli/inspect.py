@@ -1,4 +1,4 @@
-"""`tfaot inspect`: what an artifact's manifest says."""
+"""`tfaot inspect`: what an artifact's manifest says, and whether its memory is within a budget."""
 
 from __future__ import annotations
 
@@ -7,20 +7,39 @@ from typing import Annotated
 
 import typer
 
+from tfaot.cli.memory import check_batch, excess, memory_parts, parse_size
 from tfaot.packaging.manifest import Dim, ListedDim, Manifest, Tensor, read_manifest
 
 
 def inspect_command(
     manifest: Annotated[Path, typer.Argument(help="DIR/NAME.json")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Exit with 1 where weights, code, data, and workspace and stack of one call take "
+            "more in all: bytes, or with a unit, 64KiB, 4MB.",
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The batch size, where the workspace grows with it."),
+    ] = None,
 ) -> None:
-    """Show inputs, outputs, weights, workspace and code bytes, kernels and target."""
+    """Show inputs, outputs, memory, kernels and target; check a budget of memory."""
     description = read_manifest(manifest)
-    typer.echo(description.to_json() if as_json else describe(description), nl=not as_json)
+    limit = None if max_bytes is None else parse_size(max_bytes, "--max-bytes")
+    problem = None if limit is None else excess(description, batch, limit)
+    text = description.to_json() if as_json else describe(description, batch)
+    typer.echo(text, nl=not as_json)
+    if problem is not None:
+        typer.echo(f"tfaot: {problem}", err=True)
+        raise typer.Exit(1)
 
 
-def describe(manifest: Manifest) -> str:
-    """The manifest as text of aligned lines."""
+def describe(manifest: Manifest, batch: int | None = None) -> str:
+    """The manifest as text of aligned lines; the memory of a call is that of `batch` rows."""
     source = manifest.source
     facts = [
         ("model", manifest.name + (f" {source.version}" if source.version else "")),
@@ -31,8 +50,11 @@ def describe(manifest: Manifest) -> str:
         *(("output", _tensor(t)) for t in manifest.outputs),
         ("batch", _batch(manifest)),
         ("weights", f"{_bytes(manifest.weights_bytes)}, {_ratio(manifest)}"),
-        ("workspace", _workspace(manifest)),
         ("code", _bytes(manifest.code_bytes)),
+        ("data", _bytes(manifest.data_bytes)),
+        ("workspace", _workspace(manifest, batch)),
+        ("stack", _stack(manifest)),
+        ("memory", _memory(manifest, batch)),
         ("target", f"{manifest.target.cpu} ({manifest.target.triple})"),
         ("object", manifest.object.file),
         *((tool, version) for tool, version in sorted(manifest.versions.items())),
@@ -72,9 +94,32 @@ def _batch(manifest: Manifest) -> str:
     return f"{batch.kind}{sizes}, {rows}{reason}"
 
 
-def _workspace(manifest: Manifest) -> str:
+def _workspace(manifest: Manifest, batch: int | None) -> str:
     size = manifest.workspace.bytes
-    return "grows with the batch size" if size is None else _bytes(size)
+    if size is not None:
+        return _bytes(size)
+    if batch is not None:
+        check_batch(manifest, batch)
+        return f"{_bytes(manifest.workspace.at(batch))} for {batch} rows"
+    powers = ("", "*n", *(f"*n^{k}" for k in range(2, len(manifest.workspace.coefficients))))
+    terms = [
+        f"{c}{power}"
+        for c, power in zip(manifest.workspace.coefficients, powers, strict=False)
+        if c
+    ]
+    return f"{' + '.join(terms)} bytes, grows with the batch size"
+
+
+def _stack(manifest: Manifest) -> str:
+    size = manifest.stack_bytes
+    return "unknown" if size is None else f"{_bytes(size)} at most"
+
+
+def _memory(manifest: Manifest, batch: int | None) -> str | None:
+    if manifest.stack_bytes is None or (manifest.workspace.bytes is None and batch is None):
+        return None
+    total = sum(memory_parts(manifest, batch).values())
+    return f"{_bytes(total)}: the five above, with one call running; nothing is allocated"
 
 
 def _ratio(manifest: Manifest) -> str:

@@ -1,7 +1,7 @@
 """Entry point of `tfaot`: the commands, and errors as one line with an exit code.
 
 Exit codes: 0 done; 2 wrong input or environment; 3 verification missed its bound; 1 an error of
-tfaot itself; 130 interrupted.
+tfaot itself, or a budget that is passed (`inspect --max-bytes`); 130 interrupted.
 """
 
 from __future__ import annotations
