@@ -13,6 +13,7 @@ from llvmlite import ir
 
 from tfaot.codegen.expression import Expression, rule, unsupported
 from tfaot.codegen.index import Affine, Index
+from tfaot.codegen.loops import Loop
 from tfaot.codegen.math import MATH, expm1_nonpositive
 from tfaot.codegen.types import Splat, bit_width
 from tfaot.codegen.vector import VectorBuilder
@@ -126,12 +127,13 @@ def _integer_power(v: VectorBuilder, dtype: DType, base: ir.Value, exponent: ir.
     one, zero = v.const(base, 1), v.const(base, 0)
     if isinstance(exponent, Splat) and exponent.number >= 0:
         return _known_power(v, base, int(exponent.number))
-    result, square, left = one, base, exponent
-    for _ in range(dtype.bits):
+    # A loop: unrolled, LLVM keeps the masks of all bits at once, on the stack.
+    with Loop(v.ir, 0, dtype.bits, 1, [one, base, exponent], "power") as loop:
+        product, square, left = loop.carried
         odd = v.ne(v.and_(left, one), zero)
-        result = v.select(odd, v.mul(result, square), result)
-        square = v.mul(square, square)
-        left = v.ir.lshr(left, one)
+        product = v.select(odd, v.mul(product, square), product)
+        loop.update([product, v.mul(square, square), v.ir.lshr(left, one)])
+    result = loop.results[0]
     if not dtype.is_signed:
         return result
     minus = v.const(base, -1)

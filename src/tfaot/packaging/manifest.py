@@ -141,6 +141,7 @@ class Workspace:
         """Bytes of workspace that a call with `batch` rows takes."""
         if self.bytes is not None:
             return self.bytes
+        assert self.coefficients, "an object without its manifest does not tell"
         return sum(c * batch**power for power, c in enumerate(self.coefficients))
 
 

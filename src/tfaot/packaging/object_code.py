@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from tfaot.errors import ArtifactError
 from tfaot.packaging.elf import EM_X86_64, SHF_EXECINSTR, ElfObject
 
+NOWHERE = -1
+
 _MACH_O, _COFF_X86_64 = 0xFEEDFACF, 0x8664
 _ELF_MACHINES = {EM_X86_64: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64le"}
 
@@ -29,7 +31,8 @@ class ObjectCode:
         text: all sections of code, one behind the other.
         code_bytes: their bytes.
         functions: places in `text` of the symbols that are there.
-        targets: where branches lead, by the place of the relocation; both places in `text`.
+        targets: where branches lead, by the place of the relocation; both places in `text`, or
+            `NOWHERE` for what is not code of this object.
         loaded_bytes: bytes of all sections that are in memory at run time, code among them.
     """
 
@@ -84,8 +87,9 @@ def _elf(data: bytes) -> ObjectCode:
     for section, relocations in elf.relocations():
         for relocation in relocations if section.index in text.places else ():
             symbol = elf.symbols[relocation.symbol]
+            place = text.places[section.index] + relocation.offset
+            targets[place] = NOWHERE
             if symbol.section in text.places:
-                place = text.places[section.index] + relocation.offset
                 base = text.places[symbol.section] + symbol.value
                 targets[place] = base + relocation.addend + behind
     return ObjectCode(
@@ -136,8 +140,8 @@ def _mach_o(data: bytes) -> ObjectCode:
             at, word = struct.unpack_from("<II", data, entry)
             external, kind = word >> 27 & 1, word >> 28
             target = places[word & 0xFFFFFF] if external else None
-            if kind == 2 and target is not None:  # ARM64_RELOC_BRANCH26
-                targets[text.places[section] + at] = target
+            if kind == 2:  # ARM64_RELOC_BRANCH26
+                targets[text.places[section] + at] = NOWHERE if target is None else target
     return ObjectCode(
         "aarch64" if machine == 0x0100000C else f"Mach-O machine {machine:#x}",
         bytes(text.bytes),
@@ -174,10 +178,11 @@ def _coff(data: bytes) -> ObjectCode:
         for entry in range(where, where + 10 * relocations, 10):
             at, index, kind = struct.unpack_from("<IIH", data, entry)
             _, home, value = symbols[index]
-            if kind == 4 and home in text.places:  # IMAGE_REL_AMD64_REL32
+            if kind == 4:  # IMAGE_REL_AMD64_REL32
                 place = text.places[section] + at
                 addend = int.from_bytes(text.bytes[place : place + 4], "little", signed=True)
-                targets[place] = text.places[home] + value + addend
+                inside = home in text.places
+                targets[place] = text.places[home] + value + addend if inside else NOWHERE
     return ObjectCode("x86_64", bytes(text.bytes), text.size, functions, targets, loaded)
 
 

@@ -65,6 +65,8 @@ def describe_object(path: Path, loaded: LoadedObject) -> Manifest:
         weights_bytes=record.weights_bytes,
         parameter_bytes=record.parameter_bytes,
         code_bytes=record.code_bytes,
+        data_bytes=record.data_bytes,
+        stack_bytes=None if record.stack_bytes < 0 else record.stack_bytes,
         target=Target(
             _text(record.target_triple), cpus, tuple(features.split(",")) if features else ()
         ),
