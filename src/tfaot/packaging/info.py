@@ -43,6 +43,11 @@ def record_symbol(name: str) -> str:
     return f"{name}_info_record"
 
 
+def run_symbol(name: str) -> str:
+    """The local function that `tfaot_model_info.run` points to; it calls NAME_run."""
+    return f"{name}_info.run"
+
+
 def info_ir(manifest: Manifest) -> str:
     """IR text (opaque pointers) that defines `@NAME_info`; nothing else in it is global.
 
@@ -138,7 +143,7 @@ class _InfoWriter:
 
     def _run(self) -> str:
         """NAME_run with its pointers from two arrays."""
-        m, symbol = self._manifest, f"@{self._prefix}_info.run"
+        m, symbol = self._manifest, f"@{run_symbol(self._prefix)}"
         lines = [
             f"define internal i32 {symbol}(i64 %batch, ptr %inputs, ptr %outputs, ptr %workspace) "
             "nounwind {",

@@ -10,7 +10,12 @@ import struct
 from dataclasses import replace
 
 from tfaot.errors import ArtifactError
-from tfaot.packaging.info import CODE_BYTES_MARKER, DATA_BYTES_MARKER, STACK_BYTES_MARKER
+from tfaot.packaging.info import (
+    CODE_BYTES_MARKER,
+    DATA_BYTES_MARKER,
+    STACK_BYTES_MARKER,
+    run_symbol,
+)
 from tfaot.packaging.manifest import Manifest
 from tfaot.packaging.object_code import read_code
 from tfaot.packaging.stack import UnknownCodeError, stack_bytes
@@ -29,7 +34,7 @@ def set_sizes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
     code = read_code(data)
     stack: int | None = None
     try:
-        stack = stack_bytes(code, manifest.symbols.names)
+        stack = stack_bytes(code, (*manifest.symbols.names, run_symbol(manifest.name)))
     except UnknownCodeError:
         # Only a CPU with instructions that no decoder knows leads here; its users go without.
         pass
