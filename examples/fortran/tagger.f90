@@ -1,12 +1,12 @@
-! The model `tagger` for Fortran: features(9, batch) in, scores(3, batch) out. C's [batch][9] is
-! Fortran's (9, batch): a row of the model is a column here. Names and sizes are those of tagger.h.
+! The model `tagger` for Fortran: features(4, batch) in, scores(2, batch) out. C's [batch][4] is
+! Fortran's (4, batch): a row of the model is a column here. Names and sizes are those of tagger.h.
 module tagger
   use, intrinsic :: iso_c_binding, only: c_float, c_int, c_int8_t, c_int64_t, c_intptr_t, c_loc, c_ptr
   implicit none
   private
   public :: tagger_evaluate, tagger_status_text
 
-  integer, parameter, public :: tagger_features = 9, tagger_scores = 3
+  integer, parameter, public :: tagger_features = 4, tagger_scores = 2
   integer(c_int), parameter, public :: tagger_ok = 0, tagger_wrong_size = 7
   integer(c_intptr_t), parameter :: alignment = 64
 

@@ -12,7 +12,9 @@ from toy_artifact import WEIGHTS, write_toy
 
 import tfaot
 from tfaot.cli.main import run
+from tfaot.compiler import default_name
 from tfaot.errors import UnsupportedError, VerificationError
+from tfaot.options import check_name
 
 W = np.array(WEIGHTS, np.float32)
 
@@ -109,6 +111,9 @@ def test_run_errors(capsys, tmp_path, toy):
         (["compile", "none"], ["there is no model 'none'"]),
         (["compile", ".", "--name", "3x"], ["'3x' is no C identifier", "--name"]),
         (["compile", ".", "--name", "class"], ["reserved word"]),
+        (["compile", ".", "--name", "signal"], ["the system's <signal.h>", "signal_model"]),
+        (["compile", ".", "--name", "Math"], ["the system's <math.h>", "--name"]),
+        (["compile", ".", "--name", "tfaot_model"], ["'tfaot_model'", "begin with tfaot_"]),
         (["compile", ".", "--namespace", "a::"], ["namespace 'a::'"]),
         (["compile", ".", "--batch-sizes", "1,0"], ["--batch-sizes: '0'"]),
         (["compile", ".", "--interface", "c"], ["--interface: 'c'", "c++, tfcompile"]),
@@ -128,6 +133,19 @@ def test_wrong_command_lines(capsys, tmp_path, monkeypatch, arguments, words):
     for word in words:
         assert word in error
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("signal.keras", "signal_model"),
+        ("class.pb", "class_model"),
+        ("tfaot_run.h5", "model_tfaot_run"),
+        ("top tagger.keras", "top_tagger"),
+    ],
+)
+def test_default_names_can_be_used(source, name):
+    assert check_name(default_name(source)) == name
 
 
 @pytest.fixture

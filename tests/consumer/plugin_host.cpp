@@ -1,6 +1,6 @@
 // Opens plugins that hold models of one name, checks them, closes them, and opens them again.
 //
-// Usage: program local|deep|info PLUGIN...: how they are opened; `info` runs the model `net` through
+// Usage: program local|deep|global|info PLUGIN...: how they are opened; `info` runs the model `net` through
 // net_info alone. With OWN_NET the program exports a model `net` of its own. Prints "done".
 #include <dlfcn.h>
 
@@ -54,6 +54,7 @@ int main(int argc, char **argv) {
   const bool by_info = std::strcmp(argv[1], "info") == 0;
   int flags = RTLD_NOW | RTLD_LOCAL;
   if (std::strcmp(argv[1], "deep") == 0) flags |= RTLD_DEEPBIND;
+  if (std::strcmp(argv[1], "global") == 0) flags = RTLD_NOW | RTLD_GLOBAL;
   for (int round = 0; round < 3; ++round) {
     std::vector<void *> plugins;
     for (int i = 2; i < argc; ++i) {
@@ -67,9 +68,11 @@ int main(int argc, char **argv) {
       }
     }
     for (std::size_t i = 0; i < plugins.size(); ++i) {
-      const char *path = argv[i + 2];
-      if (dlclose(plugins[i]) != 0) return fail("can't close", path);
-      if (dlopen(path, RTLD_NOW | RTLD_NOLOAD) != nullptr) return fail("still loaded", path);
+      if (dlclose(plugins[i]) != 0) return fail("can't close", argv[i + 2]);
+    }
+    // Only then: where all see all, a plugin may use the C++ library's templates in another.
+    for (int i = 2; i < argc; ++i) {
+      if (dlopen(argv[i], RTLD_NOW | RTLD_NOLOAD) != nullptr) return fail("still loaded", argv[i]);
     }
   }
   std::puts("done");

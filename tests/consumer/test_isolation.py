@@ -263,7 +263,7 @@ def plugin_host(folder, tool) -> Path:
     return program
 
 
-@pytest.mark.parametrize("mode", ["local", "deep"])
+@pytest.mark.parametrize("mode", ["local", "deep", "global"])
 def test_plugins_hold_models_of_one_name(mode, plugins, plugin_host):
     """Open at once, closed, really gone from memory, and opened again."""
     assert call(plugin_host, mode, *plugins) == "done\n"
@@ -271,7 +271,7 @@ def test_plugins_hold_models_of_one_name(mode, plugins, plugin_host):
 
 
 def test_plugins_are_not_disturbed_by_a_model_of_the_program(plugins, tool, tmp_path):
-    """The program exports another model `net`, and the plugins' NAME_info still leads to theirs."""
+    """The program exports another `net`; the plugins' classes and NAME_info lead to theirs."""
     other = compile_to(tmp_path, scaling("net", 2, 7))
     program = tmp_path / "program"
     flags = ("-std=c++17", *WARNINGS, "-rdynamic", "-DOWN_NET", f"-I{tmp_path}")
@@ -279,7 +279,8 @@ def test_plugins_are_not_disturbed_by_a_model_of_the_program(plugins, tool, tmp_
 
     call(tool("c++"), *flags, *files, "-ldl", "-o", program)
 
-    assert call(program, "info", *plugins) == "done\n"
+    for mode in ("info", "local", "global"):
+        assert call(program, mode, *plugins) == "done\n"
 
 
 def test_names_are_as_awkward_as_they_claim():

@@ -23,12 +23,12 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 @pytest.fixture(scope="module")
 def tagger(tmp_path_factory) -> Artifact:
     """The model that the examples are written for, in a folder of its own."""
-    return compile_to(tmp_path_factory.mktemp("out"), poster("tagger", (9, 20, 3)), "portable")
+    return compile_to(tmp_path_factory.mktemp("out"), poster("tagger", (4, 16, 2)), "portable")
 
 
 @pytest.fixture(scope="module")
 def features() -> NDArray[np.float32]:
-    return np.random.default_rng(4).normal(size=(ROWS, 9)).astype(np.float32)
+    return np.random.default_rng(4).normal(size=(ROWS, 4)).astype(np.float32)
 
 
 def call(*command: str | Path, text: str = "", cwd: Path | None = None, **more: str) -> str:
@@ -160,7 +160,7 @@ NULLS = r"""
 int main(void) {
   const struct tfaot_model_info *info = tagger_info();
   static _Alignas(64) unsigned char workspace[TAGGER_WORKSPACE_BYTES + 64];
-  float x[9] = {0}, y[3];
+  float x[4] = {0}, y[2];
   const void *inputs[] = {x}, *no_input[] = {NULL};
   void *outputs[] = {y}, *no_output[] = {NULL};
   printf("%d %d %d ", info->run(1, NULL, outputs, workspace), info->run(1, inputs, NULL, workspace),

@@ -1,4 +1,4 @@
-//! The model `tagger` as a safe type: `features` of `[batch][9]` in, `scores` of `[batch][3]` out.
+//! The model `tagger` as a safe type: `features` of `[batch][4]` in, `scores` of `[batch][2]` out.
 //!
 //! Names, shapes and types are those of `tagger.h`; another model has others.
 use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
@@ -8,9 +8,9 @@ use std::os::raw::{c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 
 /// Numbers in a row of the input.
-pub const FEATURES: usize = 9;
+pub const FEATURES: usize = 4;
 /// Numbers in a row of the output.
-pub const SCORES: usize = 3;
+pub const SCORES: usize = 2;
 
 const WORKSPACE_ALIGNMENT: usize = 64;
 
