@@ -30,6 +30,9 @@ MODELS = {model.name: model for model in all_models()}
 PACKAGES = {
     "cc": "g++",
     "c++": "g++",
+    "clang++": "clang",
+    "ar": "binutils",
+    "nm": "binutils",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     "riscv64-linux-gnu-gcc": "gcc-riscv64-linux-gnu libc6-dev-riscv64-cross",
     "powerpc64le-linux-gnu-gcc": "gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross",

@@ -21,7 +21,8 @@ _PREFIXES = "net net_run net_run_run net_info net_size net_size_x net_set_max_is
 _CASES = "tagger Tagger TAGGER tAGGER"
 # Names of what the header declares or uses, or of what C and C++ libraries declare.
 _DECLARED = """
-    name run info workspace workspace_bytes num_inputs evaluate isa set_max_isa isa_status status
+    name run info workspace workspace_bytes num_inputs evaluate isa set_max_isa isa_status
+    apply_max_isa
     run_or_throw batch memory_ stack bytes buffer address has_size T Arguments int64 std_ vector
     array span byte size printf log y1 index optional string_view type_x shape_x size_x
 """

@@ -104,6 +104,18 @@ def test_fifty_models_link_into_a_shared_library(compiled, main_of_all, fifty, t
     assert exported(tool, library) == dict.fromkeys(api | {"check_all"}, "T")
 
 
+@pytest.mark.parametrize("compiler", ["c++", "clang++"])
+def test_program_at_a_fixed_address_uses_a_shared_library(compiler, sample, folder, tool, tmp_path):
+    library, source, program = tmp_path / "libm.so", tmp_path / "main.cpp", tmp_path / "program"
+    source.write_text(program_of(sample))
+    call(tool("cc"), "-shared", "-nostdlib", *objects(sample), "-o", library)
+    flags = ("-std=c++17", "-O1", "-fno-pie", "-no-pie", "-Wl,--fatal-warnings", f"-I{folder}")
+
+    call(tool(compiler), *flags, source, library, f"-Wl,-rpath,{tmp_path}", "-o", program)
+
+    assert call(program, TFAOT_MAX_ISA="x86-64-v2") == ""
+
+
 def test_shared_library_can_hide_the_models(compiled, archive, tool, tmp_path):
     library = tmp_path / "libmodels.so"
 
