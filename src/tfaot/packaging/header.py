@@ -23,8 +23,8 @@ _MEMBERS = frozenset(
     name num_inputs num_outputs input_names output_names input_dtypes output_dtypes weights_bytes
     code_bytes data_bytes stack_bytes
     rows_independent max_batch workspace_is_constant workspace workspace_bytes info run run_or_throw
-    small_stack_bytes batch_rules rules parts count isa set_max_isa isa_status apply_max_isa evaluate
-    status
+    small_stack_bytes batch_rules rules parts count isa set_max_isa isa_status apply_max_isa
+    evaluate status
     """.split()  # noqa: SIM905
 )
 
