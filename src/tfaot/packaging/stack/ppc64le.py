@@ -125,4 +125,3 @@ def _size_in_register(code: Code, at: int, register: int) -> tuple[int, int]:
     if before >> 16 == 15 << 10 | register << 5:  # lis
         return signed(low << 16, 32), 0
     raise UnknownCodeError(f"a frame of unknown size at {at:#x}")
-
