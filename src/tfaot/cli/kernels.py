@@ -63,7 +63,7 @@ def _measure(model: Model, batches: Sequence[int], progress: Progress) -> list[K
 def kernel_text(found: KernelProfile) -> str:
     """The kernels as a table, in the order in which they run, and what the machine does at most."""
     limits = found.ceilings
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("us", "share", "GFLOP/s", "of peak", "GB/s", "of reading", "calls", "kernel", "layers")
     ]
     rows += [_row(found, kernel) for kernel in found.kernels]
