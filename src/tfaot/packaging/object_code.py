@@ -146,7 +146,11 @@ def _mach_o(data: bytes) -> ObjectCode:
         "aarch64" if machine == 0x0100000C else f"Mach-O machine {machine:#x}",
         bytes(text.bytes),
         text.size,
-        {n.removeprefix("_"): p for (n, _, _), p in zip(symbols, places, strict=True) if p is not None},
+        {
+            n.removeprefix("_"): p
+            for (n, _, _), p in zip(symbols, places, strict=True)
+            if p is not None
+        },
         targets,
         loaded,
     )
@@ -186,7 +190,9 @@ def _coff(data: bytes) -> ObjectCode:
     return ObjectCode("x86_64", bytes(text.bytes), text.size, functions, targets, loaded)
 
 
-def _coff_symbols(data: bytes, table: int, count: int) -> Iterator[tuple[int, tuple[str, int, int]]]:
+def _coff_symbols(
+    data: bytes, table: int, count: int
+) -> Iterator[tuple[int, tuple[str, int, int]]]:
     """Each symbol's number, name, section and place in it."""
     strings, number = table + 18 * count, 0
     while number < count:
