@@ -1,4 +1,4 @@
-"""The memory certificate: stack measured in C, no call of the heap in C and C++, sums of sections."""
+"""The memory certificate: stack measured in C, no call of the heap in C and C++, all sections."""
 
 from __future__ import annotations
 

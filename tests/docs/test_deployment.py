@@ -143,9 +143,10 @@ def test_the_producer_compiles_and_runs(folder, tmp_path):
 def test_options_that_the_pages_name_exist():
     from tfaot.cli.compile import compile_command
     from tfaot.cli.export import export_command
+    from tfaot.cli.inspect import inspect_command
 
     known = {"--zip", "--wheel"}
-    for command in (compile_command, export_command):
+    for command in (compile_command, export_command, inspect_command):
         known |= {f"--{name.rstrip('_').replace('_', '-')}" for name in command.__annotations__}
     others = {"--exclude-libs", "--cflags", "--libs", "--variable", "--build", "--force-reinstall"}
     others |= {"--dev"}

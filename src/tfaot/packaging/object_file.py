@@ -6,6 +6,7 @@ with the values. So the weights never pass through LLVM.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from dataclasses import replace
 
@@ -33,11 +34,9 @@ def set_sizes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
     """
     code = read_code(data)
     stack: int | None = None
-    try:
+    # Where it can't be told (a CPU with instructions that no decoder knows) users go without.
+    with contextlib.suppress(UnknownCodeError):
         stack = stack_bytes(code, (*manifest.symbols.names, run_symbol(manifest.name)))
-    except UnknownCodeError:
-        # Only a CPU with instructions that no decoder knows leads here; its users go without.
-        pass
     further = code.loaded_bytes - code.code_bytes - manifest.weights_bytes
     sizes = {
         CODE_BYTES_MARKER: code.code_bytes,

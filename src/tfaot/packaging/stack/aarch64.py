@@ -20,7 +20,7 @@ from tfaot.packaging.stack.effects import (
     signed,
 )
 
-_SP = 31
+_FP, _SP = 29, 31
 _NOTHING: tuple[Effect, ...] = ()
 
 
@@ -36,10 +36,9 @@ def decode(code: Code, at: int) -> Decoded:
         return 4, _arithmetic(word, at)
     if group & 0b0101 == 0b0100:
         return 4, _memory(word, at)
-    if group & 0b0111 == 0b0101:
-        # Registers extended: the one form of arithmetic on registers that reaches the stack pointer.
-        if word & 0x1FE00000 == 0x0B200000 and word & 0x1F == _SP and not word >> 29 & 1:
-            raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
+    # Registers extended: the only arithmetic on registers that reaches the stack pointer.
+    if word & 0x3FE0001F == 0x0B200000 | _SP:
+        raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
     if word >> 16 == 0:  # udf
         return 4, (STOP,)
     # addvl and addpl, which count in vector registers of unknown length.
@@ -80,6 +79,8 @@ def _arithmetic(word: int, at: int) -> tuple[Effect, ...]:
             return (Move(value),)
         if source == _SP:
             return (Point(to, value),)
+        if to == _SP and source != _FP:  # a frame whose size depends on data
+            raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
         return (Restore(source, value),) if to == _SP else _NOTHING
     if word & 0x7F800000 == 0x12000000 and to == _SP:  # and
         lost = _alignment(word)

@@ -22,6 +22,8 @@ from tfaot.packaging.stack.effects import (
 )
 
 _SP = 1
+_FRAME = (30, 31)
+"""Registers that keep a frame's address."""
 PROTECTED = 288
 """Bytes below the stack pointer that a function may use without a frame of its own (LLVM's limit;
 the ABI's is 512)."""
@@ -54,7 +56,7 @@ def decode(code: Code, at: int) -> Decoded:
     offset = signed(word, 16)
     if opcode == 14 and source == _SP:
         return 4, ((Move(offset),) if to == _SP else (Point(to, offset),))
-    if opcode == 14 and to == _SP:
+    if opcode == 14 and to == _SP and source in _FRAME:
         return 4, (Restore(source, offset),)
     if opcode == 62 and word & 3 == 1 and source == _SP:  # stdu
         return 4, (Move(offset & ~3 if offset >= 0 else -(-offset + 3 & ~3)),)
@@ -63,7 +65,7 @@ def decode(code: Code, at: int) -> Decoded:
     if opcode == 31:
         return 4, _extended(code, at, word)
     moved = opcode in _UPDATES and source == _SP
-    if moved or (to == _SP and opcode in (15, 32, 40, 42, 34, 58, 7, 8, 12, 13)):
+    if moved or (to == _SP and opcode in (14, 15, 32, 40, 42, 34, 58, 7, 8, 12, 13)):
         raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
     if source == _SP and opcode in (24, 25, 26, 27, 28, 29, 30):
         # ori, rotations and the like: the second field is the result.
@@ -94,6 +96,8 @@ def _extended(code: Code, at: int, word: int) -> tuple[Effect, ...]:
         word >> 11 & 0x1F,
     )
     if kind == 444 and second == _SP and first == third:  # mr
+        if first not in (_SP, *_FRAME):  # a frame whose size depends on data
+            raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
         return (Restore(first, 0),) if first != _SP else _NOTHING
     if kind == 444 and first == third == _SP:
         return (Point(second, 0),)
@@ -111,17 +115,33 @@ def _extended(code: Code, at: int, word: int) -> tuple[Effect, ...]:
 
 def _size_in_register(code: Code, at: int, register: int) -> tuple[int, int]:
     """The (negative) size of a frame that a register holds, and what aligning it takes more."""
-    before, earlier = _word(code, at - 4), _word(code, at - 8)
-    low, high = before & 0xFFFF, earlier & 0xFFFF
-    if before >> 16 == 8 << 10 | register << 5 | register:  # subfic r, r, size
-        # rldicl r, sp, 0, 64 - k: what is above a multiple of 2**k; the ABI's is one of 16
-        if earlier & 0xFFFFF81F == 30 << 26 | _SP << 21 | register << 16:
-            return signed(low, 16), (1 << 64 - (earlier >> 6 & 0x1F | earlier & 0x20)) - 16
-    if before >> 16 == 14 << 10 | register << 5:  # li
+    place, last = _writer(code, at, register)
+    low, head = last & 0xFFFF, last >> 16
+    if head == 14 << 10 | register << 5:  # li
         return signed(low, 16), 0
-    if before >> 16 == 24 << 10 | register << 5 | register:  # ori
-        if earlier >> 16 == 15 << 10 | register << 5:  # lis
-            return signed(high << 16 | low, 32), 0
-    if before >> 16 == 15 << 10 | register << 5:  # lis
+    if head == 15 << 10 | register << 5:  # lis
         return signed(low << 16, 32), 0
+    _, first = _writer(code, place, register)
+    if head == 24 << 10 | register << 5 | register and first >> 16 == 15 << 10 | register << 5:
+        return signed((first & 0xFFFF) << 16 | low, 32), 0  # lis, ori
+    # rldicl r, sp, 0, 64 - k: what is above a multiple of 2**k, and then subfic r, r, size. The
+    # ABI's own alignment is 16.
+    above = first & 0xFFFFF81F == 30 << 26 | _SP << 21 | register << 16
+    if above and head == 8 << 10 | register << 5 | register:
+        return signed(low, 16), (1 << 64 - (first >> 6 & 0x1F | first & 0x20)) - 16
+    raise UnknownCodeError(f"a frame of unknown size at {at:#x}")
+
+
+def _writer(code: Code, at: int, register: int) -> tuple[int, int]:
+    """The last instruction before `at` that may write a register: its place and its word."""
+    for place in range(at - 4, max(at - 64, 0) - 1, -4):
+        word = _word(code, place)
+        opcode, kind = word >> 26, word >> 1 & 0x3FF
+        first, second = word >> 21 & 0x1F, word >> 16 & 0x1F
+        stores = opcode in (36, 38, 44, 52, 54) or (opcode == 62 and word & 3 == 0)
+        copies = opcode == 31 and kind == 444 and second != register
+        moves = opcode == 31 and kind == 467  # mtspr
+        loads = opcode in (14, 15) and first != register
+        if not (stores or copies or moves or loads):
+            return place, word
     raise UnknownCodeError(f"a frame of unknown size at {at:#x}")

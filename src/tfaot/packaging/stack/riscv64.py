@@ -20,7 +20,7 @@ from tfaot.packaging.stack.effects import (
     signed,
 )
 
-_ZERO, _RA, _SP = 0, 1, 2
+_ZERO, _RA, _SP, _FP = 0, 1, 2, 8
 _NOTHING: tuple[Effect, ...] = ()
 _WITHOUT_RESULT = frozenset(
     (0x23, 0x27, 0x63, 0x0F, 0x73, 0x07, 0x43, 0x47, 0x4B, 0x4F, 0x53, 0x57)
@@ -40,7 +40,7 @@ def decode(code: Code, at: int) -> Decoded:
     word = int.from_bytes(text[at : at + 4], "little")
     opcode, to, source = word & 0x7F, word >> 7 & 0x1F, word >> 15 & 0x1F
     known = code.targets.get(at)
-    if opcode == 0x17 and to == _SP or opcode == 0x37 and to == _SP:
+    if (opcode == 0x17 and to == _SP) or (opcode == 0x37 and to == _SP):
         raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
     if opcode == 0x17:
         return _far(code, at, word)
@@ -76,7 +76,13 @@ def _add(to: int, source: int, value: int) -> tuple[Effect, ...]:
         return (Move(value),)
     if source == _SP:
         return (Point(to, value),)
-    return (Restore(source, value),) if to == _SP else _NOTHING
+    return _restored(source, value) if to == _SP else _NOTHING
+
+
+def _restored(register: int, offset: int) -> tuple[Effect, ...]:
+    if register != _FP:  # a frame whose size depends on data
+        raise UnknownCodeError("the stack pointer is computed")
+    return (Restore(register, offset),)
 
 
 def _far(code: Code, at: int, word: int) -> Decoded:
@@ -94,37 +100,43 @@ def _far(code: Code, at: int, word: int) -> Decoded:
 
 def _by_register(code: Code, at: int, word: int) -> tuple[Effect, ...]:
     """Frames too large for an immediate: `lui t, high; addi(w) t, t, low; sub sp, sp, t`."""
-    register, value, place = word >> 20 & 0x1F, 0, at
     if word >> 25 not in (0, 0x20) or word >> 12 & 7:
         raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
+    value = _constant(code, at, word >> 20 & 0x1F)
+    return (Move(value if word >> 25 == 0 else -value),)
+
+
+def _constant(code: Code, at: int, register: int) -> int:
+    """What the instructions right before `at` put into a register."""
+    value, place = 0, at
     for _ in range(2):
         before = _before(code, place)
         low = signed((before >> 2 & 0x1F) | (before >> 12 & 1) << 5, 6)
         if before & 3 == 3:
             place -= 4
-            if before & 0x7F in (0x13, 0x1B) and before & 0x7000 == 0:
-                if before >> 7 & 0x1F == before >> 15 & 0x1F == register:
-                    value += signed(before >> 20, 12)
-                    continue
+            adds = before & 0x7F in (0x13, 0x1B) and before & 0x7000 == 0
+            if adds and before >> 7 & 0x1F == before >> 15 & 0x1F == register:
+                value += signed(before >> 20, 12)
+                continue
             if before & 0x7F == 0x37 and before >> 7 & 0x1F == register:
                 value += signed(before & 0xFFFFF000, 32)
-                return (Move(value if word >> 25 == 0 else -value),)
+                return value
         elif before >> 7 & 0x1F == register:
             place -= 2
             if before & 0xE003 in (0x0001, 0x2001):  # c.addi, c.addiw
                 value += low
                 continue
             if before & 0xE003 == 0x6001:  # c.lui
-                value += low << 12
-                return (Move(value if word >> 25 == 0 else -value),)
+                return value + (low << 12)
         break
     raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
 
 
 def _before(code: Code, at: int) -> int:
     """The instruction that ends at `at`, where one of 4 bytes fits best."""
-    text = code.text
-    wide = int.from_bytes(text[at - 4 : at], "little")
+    if at < 4:
+        return int.from_bytes(code.text[max(at - 2, 0) : at], "little")
+    wide = int.from_bytes(code.text[at - 4 : at], "little")
     return wide if wide & 3 == 3 and wide & 0x1F != 0x1F else wide >> 16
 
 
@@ -148,9 +160,11 @@ def _compressed(code: Code, at: int, word: int) -> tuple[Effect, ...]:
     if word == 0x9002:  # c.ebreak
         return (STOP,)
     if kind == 4 and register == _SP and not word >> 12 & 1:
-        return (Restore(word >> 2 & 0x1F, 0),)
+        return _restored(word >> 2 & 0x1F, 0)
     if kind == 4 and word >> 2 & 0x1F == _SP and not word >> 12 & 1:
         return (Point(register, 0),)
+    if kind == 4 and register == _SP and word >> 2 & 0x1F:  # c.add
+        return (Move(_constant(code, at, word >> 2 & 0x1F)),)
     if kind in (0, 2, 3, 4) and register == _SP:
         raise UnknownCodeError(f"the stack pointer is computed at {at:#x}")
     return _NOTHING
