@@ -35,6 +35,7 @@ def describe(manifest: Manifest) -> str:
         ("code", _bytes(manifest.code_bytes)),
         ("target", f"{manifest.target.cpu} ({manifest.target.triple})"),
         ("object", manifest.object.file),
+        ("weights in", manifest.weights and manifest.weights.file),
         *((tool, version) for tool, version in sorted(manifest.versions.items())),
         ("verified", "no" if manifest.verification is None else "yes"),
         ("kernels", str(len(manifest.kernels))),
