@@ -42,6 +42,7 @@ __all__ = [
     "compile",
     "export",
     "load",
+    "write_weights",
 ]
 
 
@@ -114,12 +115,40 @@ def export(
     )
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, weights: str | Path | None = None) -> Model:
     """The compiled model whose manifest is `path`, as a callable on NumPy arrays.
 
+    Args:
+        path: NAME.json.
+        weights: the file of the weights of a model compiled with `weights="external"`; by default
+            the NAME.weights beside the manifest.
+
     Raises:
-        ArtifactError: manifest or object is missing, corrupt, or not for this machine.
+        ArtifactError: a file is missing, corrupt, or not for this machine or model.
     """
     from tfaot.runtime.model import load as load_model
 
-    return load_model(path)
+    return load_model(path, weights)
+
+
+def write_weights(
+    manifest: str | Path, model: Any, output: str | Path | None = None, *, verify: bool = True
+) -> Path:
+    """Write the weights of a retrained model for an artifact compiled with `weights="external"`.
+
+    Args:
+        manifest: the artifact's NAME.json.
+        model: a model of the same structure, as for `compile`.
+        output: the file to write; by default the NAME.weights beside the manifest, which is
+            replaced at once: who has mapped the old one keeps it.
+        verify: whether the artifact runs with them against TensorFlow first.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        TfaotError: one of its subclasses, such as a ModelError for another structure.
+    """
+    from tfaot.retrained import write_weights as write
+
+    return write(manifest, model, output, verify=verify)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Artifact:
     """Where a compiled model is: NAME.h, NAME.o, NAME.json, and further files asked for.
 
-    `headers` are those of another interface (`--interface tfcompile`), `extra` intermediate files.
+    `weights` is NAME.weights, None where the object holds them; `headers` are those of another
+    interface (`--interface tfcompile`), `extra` intermediate files.
     """
 
     header: Path
@@ -30,6 +31,7 @@ class Artifact:
     manifest: Path
     extra: tuple[Path, ...] = ()
     headers: tuple[Path, ...] = ()
+    weights: Path | None = None
 
     def load(self) -> Model:
         """The model as a callable on NumPy arrays."""
@@ -40,7 +42,8 @@ class Artifact:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files, the artifact's three first."""
-        return (self.header, self.object, self.manifest, *self.headers, *self.extra)
+        weights = () if self.weights is None else (self.weights,)
+        return (self.header, self.object, self.manifest, *weights, *self.headers, *self.extra)
 
 
 def check_output_dir(directory: str | Path) -> None:
@@ -66,6 +69,7 @@ def write_artifact(
     manifest: Manifest,
     extra: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
+    weights: bytes | None = None,
 ) -> Artifact:
     """Write the files of one model, all or none of them.
 
@@ -78,6 +82,7 @@ def write_artifact(
             from `headers`.
         extra: further texts by file suffix (`ll`, `s`, `hlo`).
         headers: further headers by path below the folder, with `/`; folders are made.
+        weights: contents of the weights' file, where the manifest tells of one.
 
     Raises:
         UsageError: the folder or a file in it can't be written.
@@ -94,10 +99,13 @@ def write_artifact(
     texts = dict(sorted((headers or {}).items()))
     manifest = replace(manifest, object=ObjectFile(f"{name}.o", digest), headers=tuple(texts))
     further = {f"{name}.{suffix}": text for suffix, text in sorted((extra or {}).items())}
+    assert (weights is None) == (manifest.weights is None)
+    outside = {} if manifest.weights is None else {manifest.weights.file: weights or b""}
     contents = {
         **{file: text.encode() for file, text in (further | texts).items()},
         f"{name}.h": header_text.encode(),
         f"{name}.o": object_bytes,
+        **outside,
         # Last, since it vouches for the object.
         f"{name}.json": manifest.to_json().encode(),
     }
@@ -116,7 +124,24 @@ def write_artifact(
         directory / f"{name}.json",
         tuple(directory / file for file in further),
         tuple(directory / file for file in texts),
+        next((directory / file for file in outside), None),
     )
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write one file so that no half of it is ever seen; what maps the old one keeps it.
+
+    Raises:
+        UsageError: it can't be written.
+    """
+    check_output_dir(path.parent)
+    if path.is_dir():
+        raise UsageError(f"'{path}' is a folder: give the path of a file (-o)")
+    with _temporary_files(path.parent, {path.name: data}) as written:
+        try:
+            written[path.name].replace(path)
+        except OSError as error:
+            raise UsageError(f"can't write '{path}': {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ Stages, in the order in which they run:
 3. passes: canonical form, folding, batch-parallel analysis;
 4. schedule: kernels, tile of rows, workspace;
 5. code generation: LLVM IR, object;
-6. packaging: header and manifest;
+6. packaging: header and manifest, and the weights where they have a file of their own;
 7. verification: the object runs against TensorFlow and a float64 evaluation, before any file
    appears in the output folder.
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,9 @@ from tfaot.codegen.target import Target, describe, machine_for, resolve_targets
 from tfaot.errors import UsageError
 from tfaot.ir.printer import print_module
 from tfaot.lowering import Lowered, Progress, lower
-from tfaot.options import CompileOptions, check_name
+from tfaot.options import EXTERNAL, CompileOptions, check_name
 from tfaot.packaging import manifest as packaging
+from tfaot.packaging.external import ExternalWeights, Recipe
 from tfaot.packaging.header import header_text
 from tfaot.packaging.info import info_ir
 from tfaot.packaging.object_file import fill, set_sizes
@@ -46,6 +47,7 @@ from tfaot.schedule.tiling import rows_per_tile
 from tfaot.schedule.work import computation_flops
 from tfaot.signature import Signature
 from tfaot.verification.composition import with_composition
+from tfaot.weights_file import SUFFIX, file_bytes, weights_file
 
 if TYPE_CHECKING:
     from tfaot.frontend.session import LoadedModel
@@ -67,7 +69,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Compiled:
-    """An artifact in memory; `headers` are those besides NAME.h, by path."""
+    """An artifact in memory.
+
+    `headers` are those besides NAME.h, by path; `weights` is the file of the weights, None where
+    the object holds them.
+    """
 
     manifest: packaging.Manifest
     header: str
@@ -75,6 +81,7 @@ class Compiled:
     emitted: Emitted
     lowered: Lowered
     headers: Mapping[str, str] = field(default_factory=dict)
+    weights: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -123,12 +130,13 @@ def compile_model(
         custom_objects=options.custom_objects,
         xla_flags=options.xla_flags,
         tf_xla_flags=options.tf_xla_flags,
+        external_weights=options.weights == EXTERNAL,
         session=session,
     ) as loaded:
         for note in loaded.notes:
             progress("note", note)
         lowered = with_composition(
-            lower(loaded, _static_sizes(options), progress, static=options.static), loaded
+            lower(loaded, static_sizes(options), progress, static=options.static), loaded
         )
         origin = _origin(model, loaded, options)
         compiled = build(name, loaded.signature, lowered, targets, options, origin, progress)
@@ -186,6 +194,35 @@ def build(
         origin: where the model came from.
         progress: told of the stages.
     """
+    generated, batching = generate_code(
+        name, signature, lowered, targets, options, origin.parameter_bytes, progress
+    )
+    description = _manifest(name, signature, lowered, batching, generated, targets, options, origin)
+    headers = {}
+    if options.interface == "tfcompile":
+        headers = tfcompile_headers(description, options.batch_sizes)
+    progress("compile", f"{len(generated.kernels)} kernels for {describe(targets)}")
+    emitted = _emit(generated, description, targets, options.emit)
+    object_bytes, description = set_sizes(emitted.object_bytes, description)
+    weights = None
+    if generated.structure:
+        weights = bytes(weights_file(generated.weights, generated.structure, origin.source.digest))
+    elif generated.weights:
+        object_bytes = fill(object_bytes, generated.marker, generated.weights)
+    header = header_text(description)
+    return Compiled(description, header, object_bytes, emitted, lowered, headers, weights)
+
+
+def generate_code(
+    name: str,
+    signature: Signature,
+    lowered: Lowered,
+    targets: Sequence[Target],
+    options: CompileOptions,
+    parameter_bytes: int = 0,
+    progress: Progress = lambda stage, detail: None,
+) -> tuple[GeneratedModule, Batching]:
+    """From HLO to LLVM IR, and what was found of the batch axis; arguments as for `build`."""
     variants: list[Variant] = []
     batching = Batching(rows_independent=lowered.composable, reason=lowered.reason)
     for module, batch in zip(lowered.modules, lowered.batches, strict=True):
@@ -201,23 +238,20 @@ def build(
             tile = rows_per_tile(plan)
         variants.append(Variant(plan, batch, tile))
     progress("generate", f"{sum(len(v.schedule.kernels) for v in variants)} kernels")
-    composition = _composition(signature, lowered, variants, origin.parameter_bytes)
+    composition = _composition(signature, lowered, variants, parameter_bytes)
     generated = generate(
-        name, signature, variants, targets, composition=composition, timers=options.timers
+        name,
+        signature,
+        variants,
+        targets,
+        composition=composition,
+        timers=options.timers,
+        external=options.weights == EXTERNAL,
     )
-    description = _manifest(name, signature, lowered, batching, generated, targets, options, origin)
-    headers = {}
-    if options.interface == "tfcompile":
-        headers = tfcompile_headers(description, options.batch_sizes)
-    progress("compile", f"{len(generated.kernels)} kernels for {describe(targets)}")
-    emitted = _emit(generated, description, targets, options.emit)
-    object_bytes, description = set_sizes(emitted.object_bytes, description)
-    if generated.weights:
-        object_bytes = fill(object_bytes, generated.marker, generated.weights)
-    return Compiled(description, header_text(description), object_bytes, emitted, lowered, headers)
+    return generated, batching
 
 
-def _static_sizes(options: CompileOptions) -> tuple[int, ...]:
+def static_sizes(options: CompileOptions) -> tuple[int, ...]:
     """The batch sizes to compile for where there is no symbolic form."""
     if options.interface == "tfcompile" and not options.batch_sizes:
         return (1,)
@@ -287,11 +321,16 @@ def _manifest(
         ),
         object=packaging.ObjectFile(f"{name}.o", ""),
         symbols=packaging.Symbols.of(
-            name, dispatches=len(targets) > 1, composes=batch.is_composed, timed=options.timers
+            name,
+            dispatches=len(targets) > 1,
+            composes=batch.is_composed,
+            timed=options.timers,
+            external=bool(generated.structure),
         ),
         source=origin.source,
         kernels=tuple(map(_kernel, generated.kernels)),
         namespace=options.namespace,
+        weights=_external(name, generated, targets, options),
         versions={**_versions(), **origin.versions},
     )
 
@@ -308,6 +347,30 @@ def _kernel(facts: KernelFacts) -> packaging.Kernel:
     if facts.batch is not None:
         details["batch"] = facts.batch
     return packaging.Kernel(facts.name, facts.kind, facts.layers, details)
+
+
+def _external(
+    name: str, generated: GeneratedModule, targets: Sequence[Target], options: CompileOptions
+) -> ExternalWeights | None:
+    """What the manifest tells of the weights' file, None where the object holds them."""
+    if not generated.structure:
+        return None
+    given = options.custom_objects
+    recipe = Recipe(
+        inputs=options.inputs,
+        outputs=options.outputs,
+        input_shapes=dict(options.input_shapes),
+        set_values=dict(options.set_values),
+        custom_objects=() if isinstance(given, Mapping) else tuple(given),
+        batch_sizes=static_sizes(options),
+        static=options.static,
+        timers=options.timers,
+        xla_flags=options.xla_flags,
+        tf_xla_flags=options.tf_xla_flags,
+        targets=tuple(asdict(target) for target in targets),
+    )
+    size = file_bytes(len(generated.weights))
+    return ExternalWeights(f"{name}{SUFFIX}", size, generated.structure.hex(), recipe)
 
 
 def _versions() -> dict[str, str]:
@@ -360,6 +423,7 @@ def _write(directory: Path, name: str, compiled: Compiled, extra: dict[str, str]
         compiled.manifest,
         extra,
         compiled.headers,
+        weights=compiled.weights,
     )
 
 

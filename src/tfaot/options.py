@@ -14,6 +14,8 @@ DEFAULT_TARGET = "portable"
 DEFAULT_NAMESPACE = "tfaot_model"
 EMIT_KINDS = ("asm", "hlo", "ll")
 INTERFACES = ("c++", "tfcompile")
+INTERNAL, EXTERNAL = "internal", "external"
+WEIGHTS = (INTERNAL, EXTERNAL)
 
 SetValue = Union[bool, int, float, str, tuple["SetValue", ...]]
 
@@ -42,6 +44,7 @@ class CompileOptions:
         namespace: C++ namespace of the generated class (`a::b` nests).
         xla_flags: flags added to XLA_FLAGS in the lowering.
         tf_xla_flags: flags added to TF_XLA_FLAGS in the lowering.
+        weights: `internal`, in the object, or `external`, in NAME.weights.
         emit: intermediate files to write next to the artifact, of `EMIT_KINDS`.
         timers: whether each kernel is timed, for `tfaot profile --kernels`; not for production.
         verify: whether the result is verified against TensorFlow and the float64 interpreter.
@@ -65,6 +68,7 @@ class CompileOptions:
     namespace: str = DEFAULT_NAMESPACE
     xla_flags: tuple[str, ...] = ()
     tf_xla_flags: tuple[str, ...] = ()
+    weights: str = INTERNAL
     emit: tuple[str, ...] = ()
     timers: bool = False
     verify: bool = True
@@ -89,6 +93,10 @@ class CompileOptions:
         if self.interface not in INTERFACES:
             known = ", ".join(INTERFACES)
             raise UsageError(f"--interface: '{self.interface}' is not known, choose from {known}")
+        if self.weights not in WEIGHTS:
+            raise UsageError(
+                f"--weights: '{self.weights}' is not known, use {' or '.join(WEIGHTS)}"
+            )
         for kind in self.emit:
             if kind not in EMIT_KINDS:
                 known = ", ".join(EMIT_KINDS)

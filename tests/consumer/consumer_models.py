@@ -75,6 +75,7 @@ def compile_to(
         compiled.manifest,
         {},
         compiled.headers,
+        compiled.weights,
     )
 
 

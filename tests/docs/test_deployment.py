@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from consumer_models import compile_to, poster
+from external import with_weights
 
 import tfaot
 
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text()
 CMS = (ROOT / "docs" / "cms.md").read_text()
 # Compiling needs TensorFlow; what pip installs is tried in tests/consumer/test_export_wheel.py.
-ELSEWHERE = ("tfaot compile", "pip install")
+ELSEWHERE = ("tfaot compile", "tfaot weights", "pip install")
 
 
 def blocks(text):
@@ -33,6 +35,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("deployment")
     compile_to(folder / "out", poster("tagger", (4, 16, 2)), "portable")
     compile_to(folder / "static", poster("sizes", (4, 16, 2), static=(1, 2, 4)))
+    served = poster("served", (4, 16, 2))
+    external = replace(served, module=with_weights(served.module))
+    compile_to(folder / "outside", external, "portable", weights="external")
     for language, text in blocks(DEPLOYMENT):
         if language in ("c", "cpp", "cmake", "make", "python"):
             first = text.splitlines()[0]
@@ -72,7 +77,7 @@ def test_commands_of_the_walk_run_in_their_order(folder):
     found = re.findall(r"(?<![\d.])0?\.\d{6,8}", done.stdout)
     features = np.array([[0.5, 1, 0, 2], [1.5, 0, 1, 0]], np.float32)
     expected = tfaot.load(folder / "out" / "tagger.json")(features).reshape(-1)
-    runs = 7  # main_c, main_cpp twice, two of CMake's, make's, Python's
+    runs = 8  # main_c, main_cpp twice, two of CMake's, make's, served, Python's
     assert len(found) == 4 * runs, done.stdout
     np.testing.assert_allclose(
         np.array(found, float).reshape(runs, 4), [expected] * runs, atol=2e-6
@@ -144,12 +149,13 @@ def test_options_that_the_pages_name_exist():
     from tfaot.cli.compile import compile_command
     from tfaot.cli.export import export_command
     from tfaot.cli.inspect import inspect_command
+    from tfaot.cli.weights import weights_command
 
     known = {"--zip", "--wheel"}
-    for command in (compile_command, export_command, inspect_command):
+    for command in (compile_command, export_command, inspect_command, weights_command):
         known |= {f"--{name.rstrip('_').replace('_', '-')}" for name in command.__annotations__}
     others = {"--exclude-libs", "--cflags", "--libs", "--variable", "--build", "--force-reinstall"}
-    others |= {"--dev"}
+    others |= {"--dev", "--no-verify"}
     visible = re.sub(r"<!--.*?-->", "", DEPLOYMENT + CMS, flags=re.S)
     for option in re.findall(r"(?<![\w-])--[a-z][\w-]+", visible):
         assert option in known | others, option

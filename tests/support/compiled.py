@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ class CompiledModule:
     module: Module
     compiled: Compiled
     loaded: LoadedObject
+    _attached: list[GuardedBuffer] = field(default_factory=list)
 
     @property
     def elf(self) -> ElfObject:
@@ -130,6 +131,16 @@ class CompiledModule:
             for r, s in zip(results, shapes, strict=True)
         ]
 
+    def attach(self, weights: bytes) -> int:
+        """NAME_attach_weights on a copy of a file's contents. Returns the status."""
+        buffer = GuardedBuffer(len(weights), 64, weights)
+        # Kept: calls read it.
+        self._attached.append(buffer)
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
+        symbol = self.compiled.manifest.symbols.attach_weights
+        assert symbol is not None, "the weights are in the object"
+        return int(kind(self.loaded.address(symbol))(buffer.address, len(weights)))
+
     def call(self, batch: int, addresses: Sequence[int]) -> int:
         """NAME_run on raw addresses: inputs, outputs, workspace. Returns the status."""
         pointers = [ctypes.c_void_p] * len(addresses)
@@ -137,13 +148,17 @@ class CompiledModule:
         return int(run(self.loaded.address(self.compiled.manifest.symbols.run))(batch, *addresses))
 
 
-def compile_module(module: Module, target: str = "x86-64-v3") -> CompiledModule:
+def compile_module(
+    module: Module, target: str = "x86-64-v3", weights: str = "internal"
+) -> CompiledModule:
     """Compile and load `module`; fails unless the object is self-contained.
+
+    With `weights="external"` the module's own weights are attached.
 
     Raises:
         UnsupportedError: code generation lacks an op.
     """
-    options = CompileOptions(output_dir=Path("."), name=NAME, target=target)
+    options = CompileOptions(output_dir=Path("."), name=NAME, target=target, weights=weights)
     compiled = build(
         NAME,
         signature_of(module),
@@ -157,4 +172,7 @@ def compile_module(module: Module, target: str = "x86-64-v3") -> CompiledModule:
     with tempfile.NamedTemporaryFile(prefix="tfaot-case-", suffix=".o") as file:
         file.write(compiled.object_bytes)
         file.flush()
-        return CompiledModule(module, compiled, LoadedObject(Path(file.name)))
+        made = CompiledModule(module, compiled, LoadedObject(Path(file.name)))
+    if compiled.weights is not None:
+        assert made.attach(compiled.weights) == 0
+    return made

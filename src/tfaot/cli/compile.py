@@ -10,7 +10,7 @@ import typer
 
 from tfaot.cli import parsing
 from tfaot.errors import UsageError
-from tfaot.options import DEFAULT_NAMESPACE, DEFAULT_TARGET, CompileOptions
+from tfaot.options import DEFAULT_NAMESPACE, DEFAULT_TARGET, INTERNAL, CompileOptions
 
 if TYPE_CHECKING:
     from tfaot.artifact import Artifact
@@ -62,6 +62,10 @@ def compile_command(
     ] = None,
     xla_flags: Annotated[list[str] | None, typer.Option(help="Added to XLA_FLAGS.")] = None,
     tf_xla_flags: Annotated[list[str] | None, typer.Option(help="Added to TF_XLA_FLAGS.")] = None,
+    weights: Annotated[
+        str,
+        typer.Option(help="internal: in the object; external: in NAME.weights, to be replaced."),
+    ] = INTERNAL,
     emit: Annotated[
         str | None, typer.Option(help="Intermediate files to write too: ll,asm,hlo.")
     ] = None,
@@ -125,6 +129,7 @@ def compile_command(
             *(settings.tf_xla_flags if settings else ()),
             *parsing.flags(tf_xla_flags or ()),
         ),
+        weights=weights,
         emit=tuple(sorted(set(parsing.names(emit)))),
         timers=timers,
         verify=verify,

@@ -57,6 +57,7 @@ def describe(manifest: Manifest, batch: int | None = None) -> str:
         ("memory", _memory(manifest, batch)),
         ("target", f"{manifest.target.cpu} ({manifest.target.triple})"),
         ("object", manifest.object.file),
+        ("weights in", manifest.weights and manifest.weights.file),
         *((tool, version) for tool, version in sorted(manifest.versions.items())),
         ("verified", "no" if manifest.verification is None else "yes"),
         ("kernels", str(len(manifest.kernels))),

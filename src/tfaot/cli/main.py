@@ -21,6 +21,7 @@ from tfaot.cli.inspect import inspect_command
 from tfaot.cli.plan import plan_command
 from tfaot.cli.run import run_command
 from tfaot.cli.verify import verify_command
+from tfaot.cli.weights import weights_command
 from tfaot.errors import TfaotError
 
 # Recent releases of typer carry click inside them, so there may be no module to import it from.
@@ -42,6 +43,7 @@ app.command("verify")(verify_command)
 app.command("run")(run_command)
 app.command("plan")(plan_command)
 app.command("export")(export_command)
+app.command("weights")(weights_command)
 
 
 def _print_version(wanted: bool) -> None:

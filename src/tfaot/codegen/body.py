@@ -94,6 +94,7 @@ class _Frame:
         rows: the rows of this call.
         whole: the rows of the whole call.
         workspace: the arena's first byte.
+        weights: the blob's first byte.
     """
 
     builder: ir.IRBuilder
@@ -103,6 +104,7 @@ class _Frame:
     rows: ir.Value
     whole: ir.Value
     workspace: ir.Value
+    weights: ir.Value
 
     def at(self, offset: Bytes) -> ir.Value:
         """The place `offset` bytes into the workspace."""
@@ -119,6 +121,7 @@ class _Frame:
             self.rows,
             self.whole,
             self.at(offset),
+            self.weights,
         )
 
 
@@ -129,14 +132,14 @@ class BodyEmitter:
     Attributes:
         functions: the kernels' functions.
         blob: the weights so far.
-        blob_variable: the symbol of the weights.
+        blob_variable: the symbol of the weights; None where each body is given their address.
         facts: the kernels called so far.
         timers: what times each kernel, None in an artifact for production.
     """
 
     functions: KernelFunctions
     blob: WeightBlob
-    blob_variable: ir.GlobalVariable
+    blob_variable: ir.GlobalVariable | None
     facts: list[KernelFacts] = field(default_factory=list)
     timers: Timers | None = None
     _batch: int | None = None
@@ -144,12 +147,14 @@ class BodyEmitter:
     def emit(self, number: int, variant: Variant, signature: Signature) -> Body:
         """A function that runs all kernels for some rows.
 
-        Its parameters: inputs, outputs, workspace, first row, rows, all rows (n).
+        Its parameters: inputs, outputs, workspace, the weights where they have no symbol, first
+        row, rows, all rows (n).
         """
         schedule = variant.schedule
         self._batch = variant.batch
         pointers = len(signature.inputs) + len(signature.outputs)
-        types = [*([POINTER] * (pointers + 1)), I64, I64, I64]
+        given = int(self.blob_variable is None)
+        types = [*([POINTER] * (pointers + 1 + given)), I64, I64, I64]
         name = f"{self.functions.name}.body{number}"
         function = ir.Function(self.functions.module, ir.FunctionType(ir.VoidType(), types), name)
         function.linkage = "internal"
@@ -157,9 +162,10 @@ class BodyEmitter:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         inputs = function.args[: len(signature.inputs)]
         outputs = function.args[len(signature.inputs) : pointers]
-        workspace, first, rows, whole = function.args[pointers:]
+        workspace, *weights, first, rows, whole = function.args[pointers:]
+        blob = self.blob_variable or weights[0]
         arena = plan_arena(schedule, variant.rows)
-        frame = _Frame(builder, {}, set(), variant.rows, rows, whole, workspace)
+        frame = _Frame(builder, {}, set(), variant.rows, rows, whole, workspace, blob)
 
         def place(array: Instruction, pointer: ir.Value) -> None:
             if variant.tile is not None:
@@ -221,10 +227,10 @@ class BodyEmitter:
         # Large arrays first: the few bytes that alignment costs are then spent once.
         order = sorted(constants.values(), key=lambda c: -c.attr(Constant).value.nbytes)
         for constant in order:
-            value = constant.attr(Constant).value
-            offset = self.blob.add(value, packed=id(constant) in packed)
+            attrs = constant.attr(Constant)
+            offset = self.blob.add(attrs.value, packed=id(constant) in packed, origin=attrs.origin)
             frame.places[id(constant)] = frame.builder.gep(
-                self.blob_variable, [as_value(offset)], source_etype=I8
+                frame.weights, [as_value(offset)], source_etype=I8
             )
 
     # Control flow

@@ -33,6 +33,7 @@ class ComposedBodies:
         signature: the model's inputs and outputs, rows first.
         bodies: one for each static size.
         composition: the parts of any number of rows.
+        external: whether the bodies are given the address of the weights.
     """
 
     module: ir.Module
@@ -40,6 +41,7 @@ class ComposedBodies:
     signature: Signature
     bodies: Sequence[Body]
     composition: Composition
+    external: bool = False
 
     @property
     def _specs(self) -> list[Shape]:
@@ -60,17 +62,18 @@ class ComposedBodies:
         """The function.
 
         Its parameters: batch; parts, which must be sizes of the model (null takes the table's);
-        the arrays; the workspace.
+        the arrays; the workspace; the address of the weights where they are outside.
         """
         pointers = len(self._specs)
-        types = [I64, POINTER, *([POINTER] * (pointers + 1))]
+        types = [I64, POINTER, *([POINTER] * (pointers + 1 + int(self.external)))]
         function = ir.Function(
             self.module, ir.FunctionType(ir.VoidType(), types), f"{self.name}.compose"
         )
         function.linkage = "internal"
         function.attributes.add("noinline")
         batch, parts, *arrays = function.args
-        workspace = arrays.pop()
+        # What each body is given after its arrays: the workspace, perhaps the weights.
+        arrays, shared = arrays[:pointers], arrays[pointers:]
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         head = builder.append_basic_block("part")
         more = builder.append_basic_block("part.more")
@@ -89,7 +92,7 @@ class ComposedBodies:
         for size, block in blocks.items():
             choice.add_case(as_value(size), block)
             builder.position_at_end(block)
-            self._part(builder, size, arrays, workspace, done, left)
+            self._part(builder, size, arrays, shared, done, left)
             builder.branch(latch)
         builder.position_at_end(latch)
         after = builder.add(done, chosen)
@@ -148,7 +151,7 @@ class ComposedBodies:
         builder: ir.IRBuilder,
         size: int,
         arrays: Sequence[ir.Value],
-        workspace: ir.Value,
+        shared: Sequence[ir.Value],
         done: ir.Value,
         left: ir.Value,
     ) -> None:
@@ -160,9 +163,9 @@ class ComposedBodies:
         ]
         with builder.if_else(builder.icmp_signed(">=", left, length)) as (whole, padded):
             with whole:
-                builder.call(body.function, [*moved, workspace, as_value(0), length, length])
+                builder.call(body.function, [*moved, *shared, as_value(0), length, length])
             with padded:
-                self._padded(builder, body, size, moved, workspace, left)
+                self._padded(builder, body, size, moved, shared, left)
 
     def _padded(
         self,
@@ -170,7 +173,7 @@ class ComposedBodies:
         body: Body,
         size: int,
         moved: Sequence[ir.Value],
-        workspace: ir.Value,
+        shared: Sequence[ir.Value],
         left: ir.Value,
     ) -> None:
         """Run the rows that are left through copies in the workspace, padded with zeros."""
@@ -182,7 +185,7 @@ class ComposedBodies:
             if row == 0:
                 places.append(array)
                 continue
-            place = builder.gep(workspace, [as_value(offset)], source_etype=I8)
+            place = builder.gep(shared[0], [as_value(offset)], source_etype=I8)
             places.append(place)
             offset += round_up(row * size)
             if number < inputs:
@@ -191,7 +194,7 @@ class ComposedBodies:
                 start = builder.gep(place, [used], source_etype=I8)
                 _copy(builder, start, None, builder.sub(as_value(row * size), used))
         length = as_value(size)
-        builder.call(body.function, [*places, workspace, as_value(0), length, length])
+        builder.call(body.function, [*places, *shared, as_value(0), length, length])
         for number in range(inputs, len(self._specs)):
             row = row_bytes(self._specs[number])
             if row:

@@ -1,7 +1,8 @@
 """The choice of an instruction set, made once: cpuid and xgetbv, and a limit set by the caller.
 
 Input: the levels in the object. Output: a variable that holds the level in use, the function that
-finds it, and `NAME_set_max_isa`. The variable is the only memory that an artifact ever writes:
+finds it, and `NAME_set_max_isa`. The variable is the only memory that an artifact ever writes,
+but for the address of weights outside of it (`codegen.external`):
 all threads that come at first find the same level, and a relaxed atomic store of it is enough.
 
 Source: x86-64 psABI, section 3.1.1 (the features of each level); Intel SDM volume 2 (CPUID) and
@@ -34,7 +35,8 @@ class Level:
     Attributes:
         target: the CPU.
         bodies: the variants.
-        evaluate: the function that runs them; its parameters are those of NAME_run.
+        evaluate: the function that runs them; its parameters are those of NAME_run, and the
+            address of the weights where they are outside of the object.
         compose: the function that runs static ones part by part, None where there is none.
     """
 

@@ -17,9 +17,9 @@ from tfaot.codegen.loops import Loop
 from tfaot.codegen.math import MATH, expm1_nonpositive
 from tfaot.codegen.types import Splat, bit_width
 from tfaot.codegen.vector import VectorBuilder
-from tfaot.ir.attributes import Call, Compare, Constant, ReducePrecision
+from tfaot.ir.attributes import Call, Compare, ReducePrecision
 from tfaot.ir.dtypes import DType
-from tfaot.ir.module import Instruction
+from tfaot.ir.module import Instruction, known_value
 
 Binary = Callable[[VectorBuilder, DType, ir.Value, ir.Value], ir.Value]
 Unary = Callable[[VectorBuilder, DType, ir.Value], ir.Value]
@@ -217,7 +217,8 @@ def is_zero(value: Instruction) -> bool:
     """Whether this is a constant zero, as a scalar or broadcast."""
     while value.opcode in ("broadcast", "reshape", "convert"):
         value = value.operands[0]
-    return value.opcode == "constant" and not value.attr(Constant).value.any()
+    number = known_value(value)
+    return number is not None and not number.any()
 
 
 @rule("clamp")

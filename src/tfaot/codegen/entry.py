@@ -16,6 +16,7 @@ from llvmlite import ir
 from tfaot.codegen.body import Body
 from tfaot.codegen.composition import ComposedBodies
 from tfaot.codegen.dispatch import EXPORTED, Dispatch, Level
+from tfaot.codegen.external import NO_WEIGHTS, ExternalWeights
 from tfaot.codegen.index import as_value, polynomial
 from tfaot.codegen.loops import Loop
 from tfaot.codegen.microkernel import POINTER
@@ -42,15 +43,19 @@ class EntryEmitter:
         name: the model's name.
         signature: its inputs and outputs.
         composition: how static variants are composed to other batch sizes; None where they can't.
+        external: the weights, where they are outside of the object.
     """
 
     module: ir.Module
     name: str
     signature: Signature
     composition: Composition | None
+    external: ExternalWeights | None = None
 
     def level(self, name: str, target: Target, bodies: Sequence[Body]) -> Level:
         """The functions that run the bodies for one instruction set.
+
+        Their last parameter is the address of the weights, where they are outside of the object.
 
         Args:
             name: what the functions' names begin with.
@@ -59,7 +64,9 @@ class EntryEmitter:
         """
         composed = self._composed(name, bodies)
         compose = composed.emit() if composed is not None else None
-        function = ir.Function(self.module, self._type(), f"{name}.evaluate")
+        own = [POINTER] if self.external is not None else []
+        type_ = ir.FunctionType(I32, [*self._type().args, *own])
+        function = ir.Function(self.module, type_, f"{name}.evaluate")
         function.linkage = "internal"
         batch, *arrays = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -95,7 +102,8 @@ class EntryEmitter:
     def _composed(self, name: str, bodies: Sequence[Body]) -> ComposedBodies | None:
         if self.composition is None or bodies[0].variant.batch is None:
             return None
-        return ComposedBodies(self.module, name, self.signature, bodies, self.composition)
+        external = self.external is not None
+        return ComposedBodies(self.module, name, self.signature, bodies, self.composition, external)
 
     def emit(self, levels: Sequence[Level], dispatch: Dispatch | None) -> Bytes:
         """Emit the entry points; returns the size of the workspace."""
@@ -122,8 +130,10 @@ class EntryEmitter:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._check(builder, batch, arrays, workspace, size, levels[0].bodies)
 
+        weights = self._weights(builder)
+
         def evaluate(level: Level) -> None:
-            builder.ret(builder.call(level.evaluate, function.args))
+            builder.ret(builder.call(level.evaluate, [*function.args, *weights]))
 
         self._choose(builder, levels, dispatch, evaluate)
 
@@ -139,13 +149,27 @@ class EntryEmitter:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._check(builder, batch, arrays[:-1], arrays[-1], size, levels[0].bodies)
         self._check_parts(builder, batch, parts, count)
+        weights = self._weights(builder)
 
         def compose(level: Level) -> None:
             assert level.compose is not None
-            builder.call(level.compose, [batch, parts, *arrays])
+            builder.call(level.compose, [batch, parts, *arrays, *weights])
             builder.ret(ir.Constant(I32, OK))
 
         self._choose(builder, levels, dispatch, compose)
+
+    def _weights(self, builder: ir.IRBuilder) -> list[ir.Value]:
+        """The address of the weights where they are outside; leaves where there are none.
+
+        It is read once, so that one call never mixes two files.
+        """
+        if self.external is None:
+            return []
+        weights = self.external.base(builder)
+        none = builder.icmp_unsigned("==", weights, ir.Constant(POINTER, None))
+        with builder.if_then(none, likely=False):
+            builder.ret(ir.Constant(I32, NO_WEIGHTS))
+        return [weights]
 
     def _choose(
         self,

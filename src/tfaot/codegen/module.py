@@ -16,6 +16,7 @@ from llvmlite import ir
 from tfaot.codegen.body import BodyEmitter, KernelFacts, Variant
 from tfaot.codegen.dispatch import Dispatch, Level
 from tfaot.codegen.entry import EntryEmitter
+from tfaot.codegen.external import ExternalWeights, with_identity
 from tfaot.codegen.functions import KernelFunctions
 from tfaot.codegen.target import Target
 from tfaot.codegen.timers import Timers
@@ -24,6 +25,7 @@ from tfaot.schedule.composition import Composition
 from tfaot.schedule.sizes import ALIGNMENT, Bytes
 from tfaot.schedule.weights import SLACK, WeightBlob
 from tfaot.signature import Signature
+from tfaot.weights_file import identity
 
 MARKER_BYTES = 64
 """Bytes at the start of the blob's place that tell where in the object it is."""
@@ -37,6 +39,8 @@ class GeneratedModule:
         text: the IR; in it the blob is zeros that begin with `marker`.
         weights: the blob, which `SLACK` bytes follow; its place is at least `MARKER_BYTES` long.
         marker: what to look for in the object, to put the blob there.
+        structure: hash of all that weights must fit, where they are outside of the object; else
+            empty.
         workspace: bytes of workspace, a polynomial in n.
         kernels: in the order in which they run, of the last instruction set.
     """
@@ -46,6 +50,7 @@ class GeneratedModule:
     marker: bytes
     workspace: Bytes
     kernels: tuple[KernelFacts, ...]
+    structure: bytes = b""
 
 
 def generate(
@@ -56,6 +61,7 @@ def generate(
     *,
     composition: Composition | None = None,
     timers: bool = False,
+    external: bool = False,
 ) -> GeneratedModule:
     """Generate the code of an artifact.
 
@@ -66,16 +72,16 @@ def generate(
         targets: the instruction sets, ascending; where there are several, levels of one CPU.
         composition: how static variants make other batch sizes; None where they can't.
         timers: whether each kernel is timed, for looking at one thread's calls.
+        external: whether the weights are outside of the object.
     """
     module = ir.Module(name)
     module.triple = targets[0].triple
     clock = Timers(module, name) if timers else None
     symbol = f"{name}_weights"
-    variable = ir.GlobalVariable(module, I8, symbol)
-    variable.linkage = "external"
-    variable.global_constant = True
+    outside = ExternalWeights(module, name) if external else None
+    variable = None if external else _variable(module, symbol)
     blob = WeightBlob()
-    entry = EntryEmitter(module, name, signature, composition)
+    entry = EntryEmitter(module, name, signature, composition, outside)
     levels: list[Level] = []
     facts: list[KernelFacts] = []
     sizes: set[int] = set()
@@ -94,14 +100,42 @@ def generate(
     workspace = entry.emit(levels, dispatch)
     weights = blob.to_bytes()
     marker = hashlib.sha512(f"tfaot weights {name}".encode()).digest()
-    text = _text(module, symbol, len(weights), marker)
+    structure = b""
+    if outside is not None:
+        outside.emit(len(weights))
+        text = _plain_text(module)
+        structure = _structure(text, signature, blob)
+        text = with_identity(text, outside.identity_symbol, identity(structure, len(weights)))
+    else:
+        text = _text(module, symbol, len(weights), marker)
     return GeneratedModule(
         text=clock.defined(text) if clock is not None else text,
         weights=weights,
         marker=marker,
         workspace=workspace,
         kernels=tuple(facts),
+        structure=structure,
     )
+
+
+def _variable(module: ir.Module, symbol: str) -> ir.GlobalVariable:
+    variable = ir.GlobalVariable(module, I8, symbol)
+    variable.linkage = "external"
+    variable.global_constant = True
+    return variable
+
+
+def _structure(text: str, signature: Signature, blob: WeightBlob) -> bytes:
+    """A hash of all that a file of weights must fit: the code, its interface, the blob's layout.
+
+    Names are no part of it: Keras numbers its layers anew in each process.
+    """
+    specs = (*signature.inputs, *signature.outputs)
+    interface = repr([(spec.dtype, spec.dims, spec.varying) for spec in specs])
+    total = hashlib.sha256()
+    for part in (text, interface, blob.layout):
+        total.update(hashlib.sha256(part.encode()).digest())
+    return total.digest()
 
 
 def _mark(functions: Sequence[ir.Function], target: Target) -> None:
@@ -111,7 +145,7 @@ def _mark(functions: Sequence[ir.Function], target: Target) -> None:
             set.add(function.attributes, f'"target-cpu"="{target.cpu}"')
 
 
-def _text(module: ir.Module, symbol: str, weights_bytes: int, marker: bytes) -> str:
+def _plain_text(module: ir.Module) -> str:
     # Without library functions no loop becomes a call of memset or memcpy.
     for function in module.functions:
         if not function.is_declaration:
@@ -119,7 +153,11 @@ def _text(module: ir.Module, symbol: str, weights_bytes: int, marker: bytes) -> 
             # Where all jumps are direct, the stack that a call takes can be told from the code.
             set.add(function.attributes, '"no-jump-tables"="true"')
             function.attributes.add("nounwind")
-    text = str(module)
+    return str(module)
+
+
+def _text(module: ir.Module, symbol: str, weights_bytes: int, marker: bytes) -> str:
+    text = _plain_text(module)
     old = f'@"{symbol}" = external constant i8'
     assert old in text
     section = _section(module.name, module.triple)

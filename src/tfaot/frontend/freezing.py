@@ -27,6 +27,7 @@ from tfaot.frontend.graph import (
 from tfaot.frontend.interface import GraphInput, GraphOutput
 from tfaot.frontend.messages import translated
 from tfaot.frontend.tensorflow import ARGUMENT, import_graph, known_dims, short_name, tf_module
+from tfaot.frontend.weights import VARIABLE
 
 
 def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> FrozenGraph:
@@ -76,7 +77,21 @@ def _with_constants(function: Any) -> tuple[Any, list[Any]]:
     )
     graph_def, converted = convert._replace_variables_by_constants(converter_data=data)
     constants = {id(function.graph.internal_captures[n]) for n in converted}
+    _mark_variables(graph_def, function, converted)
     return graph_def, [t for t in function.inputs if id(t) not in constants]
+
+
+def _mark_variables(graph_def: Any, function: Any, converted: Sequence[int]) -> None:
+    """Tell of constants that were variables which: nothing else tells them from other constants."""
+    handles = {id(v.handle): v for v in function.graph.variables if hasattr(v, "handle")}
+    names = {}
+    for number in converted:
+        variable = handles.get(id(function.graph.external_captures[number]))
+        node = node_of(function.graph.internal_captures[number].name)
+        names[node] = str(getattr(variable, "name", None) or node)
+    for node in graph_def.node:
+        if node.op == "Const" and node.name in names:
+            node.attr[VARIABLE].s = short_name(names[node.name]).encode()
 
 
 def fix_inputs(graph: FrozenGraph, values: Mapping[str, object]) -> FrozenGraph:

@@ -7,15 +7,17 @@ Input: a `ModelSource`. Output: HLO protos at batch sizes, arrays, times. No Ten
 from __future__ import annotations
 
 import pickle
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from tfaot.errors import ModelError, UsageError
+from tfaot.errors import ModelError, UnsupportedError, UsageError
 from tfaot.frontend import freezing, saved_models, xla
 from tfaot.frontend import graph as graphs
 from tfaot.frontend import tensorflow as backend
@@ -41,15 +43,18 @@ from tfaot.frontend.interface import (
 from tfaot.frontend.keras_files import load_model
 from tfaot.frontend.keras_models import freeze_keras
 from tfaot.frontend.leftovers import depended_on, without_leftovers
-from tfaot.frontend.messages import translated
+from tfaot.frontend.messages import nodes_named, translated
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
-from tfaot.frontend.weights import hollow
+from tfaot.frontend.weights import Hollow, hollow
 from tfaot.ir.shapes import Dim
 from tfaot.signature import Signature, TensorSpec, with_sizes
 
 _WITNESSES = (1, 10_007)
 """Batch sizes far from the probed ones, at which output sizes that TensorFlow infers must fit."""
+
+_QUOTED_NODE = re.compile(r"node `(\S+?)`")
+"""How XLA refers to a node in some of its messages."""
 
 _TABLE_ELEMENTS = 64
 """Integer constants up to this size are shapes and axes, larger ones are tables: parameters."""
@@ -64,10 +69,13 @@ class Model:
         loaded = _load(source, kind)
         self._inputs = input_specs(loaded.graph.inputs, source.input_shapes)
         constants = [c for c in backend.constants(loaded.graph.graph_def) if _is_parameter(c)]
-        self._graph, self._weights = _without_weights(loaded.graph)
+        self._external = external = source.external_weights
+        self._hollow, self._weights = _without_weights(loaded.graph, external)
+        self._graph = self._hollow.graph
         self._reference, self._reference_weights = self._graph, self._weights
         if loaded.reference is not loaded.graph:
-            self._reference, self._reference_weights = _without_weights(loaded.reference)
+            opened, self._reference_weights = _without_weights(loaded.reference, external)
+            self._reference = opened.graph
         self._evaluator: Any = None
         self._functions: dict[int | None, Any] = {}
         self._lowered: dict[int | None, bytes] = {}
@@ -82,7 +90,7 @@ class Model:
             sum(size for _, size, _ in constants),
             digest,
             backend.versions(),
-            len(self._weights),
+            self._hollow.weights,
             notes,
         )
 
@@ -93,17 +101,38 @@ class Model:
         """
         function, shapes = self._function(batch), self._shapes(batch)
         if self._expanded is None:
-            self._expanded = expands_scatter() and xla.holds_scatter(function, self._graph, shapes)
+            with self._naming_variables():
+                holds = expands_scatter() and xla.holds_scatter(function, self._graph, shapes)
+            self._expanded = holds
         ready = self._lowered.pop(batch, None)
         # A graph per batch size would add up: probes are asked for once.
         self._functions.pop(batch, None)
         if self._expanded:
             return None
         if ready is None:
-            ready = xla.lower(function, self._graph, shapes)
+            with self._naming_variables():
+                ready = xla.lower(function, self._graph, shapes)
         del function
         backend.release_memory()
         return ready
+
+    @contextmanager
+    def _naming_variables(self) -> Iterator[None]:
+        """Where weights are outside of the code, tell of those whose values XLA needs."""
+        try:
+            yield
+        except UnsupportedError as error:
+            if not self._external or "compile-time constant" not in str(error):
+                raise
+            named = [*nodes_named(f"{error.__cause__}"), *_QUOTED_NODE.findall(str(error))]
+            needed = self._hollow.behind(named)
+            if not needed:
+                raise
+            variables = ", ".join(f"'{name}'" for name in needed)
+            raise UnsupportedError(
+                f"--weights external: the code depends on the value of {variables}, which sets a "
+                f"size: leave the weights in the object (--weights internal) ({error})"
+            ) from error
 
     def weight(self, number: int) -> NDArray[Any]:
         """A weight that the HLO takes as an argument, after the model's inputs."""
@@ -215,7 +244,8 @@ class Model:
             s is not None and len(s) == len(k) for s, k in zip(inferred, known, strict=True)
         ):
             return known
-        serialized = xla.lower(self._function(batch), self._graph, self._shapes(batch))
+        with self._naming_variables():
+            serialized = xla.lower(self._function(batch), self._graph, self._shapes(batch))
         self._lowered[batch] = serialized
         shapes = xla.hlo_result_shapes(serialized)
         self._varying = [varying for _, varying in shapes]
@@ -323,10 +353,10 @@ def _settled(graph: FrozenGraph) -> tuple[FrozenGraph, tuple[InferenceValue, ...
     return fixed, tuple(replace(v, name=names[v.name]) for v in found)
 
 
-def _without_weights(graph: FrozenGraph) -> tuple[FrozenGraph, list[Any]]:
-    """The graph with large weights as further inputs, and their values as tensors."""
-    opened = hollow(graph, backend.is_weight)
-    return opened.graph, backend.constant_values(graph.graph_def, opened.weights)
+def _without_weights(graph: FrozenGraph, external: bool) -> tuple[Hollow, list[Any]]:
+    """The graph with large (`external`: all) weights as further inputs, their values as tensors."""
+    opened = hollow(graph, backend.is_weight, external=external)
+    return opened, backend.constant_values(graph.graph_def, opened.weights)
 
 
 def _shapes_of(tensors: Sequence[Any]) -> list[tuple[int, ...]]:

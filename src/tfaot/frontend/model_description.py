@@ -11,8 +11,8 @@ from tfaot.signature import Signature
 class Description:
     """Signature, size, digest and versions of a model (see `session.LoadedModel`).
 
-    `weights` is the number of weights that its HLO takes as arguments, after the inputs; `notes`
-    are lines for the user.
+    `weights` are the names of the weights that its HLO takes as arguments, after the inputs;
+    `notes` are lines for the user.
     """
 
     signature: Signature
@@ -20,5 +20,5 @@ class Description:
     parameter_bytes: int
     digest: str
     versions: dict[str, str]
-    weights: int = 0
+    weights: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -223,7 +223,7 @@ class LoadedModel:
         self.digest: str = description.digest
         self.versions: dict[str, str] = dict(description.versions)
         self.notes: tuple[str, ...] = description.notes
-        self._weight_count = description.weights
+        self._weight_names = description.weights
         self._weights: list[NDArray[Any]] | None = None
 
     def module(self, batch: int | None) -> Module:
@@ -239,9 +239,10 @@ class LoadedModel:
         if self._weights is None:
             self._weights = [
                 self._session.call("weight", model=self._number, number=number)
-                for number in range(self._weight_count)
+                for number in range(len(self._weight_names))
             ]
-        return attach(module, self._weights)
+        origins = self._weight_names if self._source.external_weights else ()
+        return attach(module, self._weights, origins)
 
     def unfolded(self) -> LoadedModel:
         """The same model in a worker that folds no constants."""
@@ -336,6 +337,7 @@ def open_model(
     custom_objects: Mapping[str, object] | Sequence[str] = (),
     xla_flags: Sequence[str] = (),
     tf_xla_flags: Sequence[str] = (),
+    external_weights: bool = False,
     session: TensorFlowSession | None = None,
 ) -> Iterator[LoadedModel]:
     """Load a model for the duration of a `with` block.
@@ -351,6 +353,7 @@ def open_model(
             loaded in this process, which imports TensorFlow).
         xla_flags: as in `TensorFlowSession`.
         tf_xla_flags: as in `TensorFlowSession`.
+        external_weights: whether code must not depend on the values of weights.
         session: a running session to use; by default one is started, and ended with the block.
 
     Raises:
@@ -376,6 +379,7 @@ def open_model(
             {name: tuple(dims) for name, dims in (input_shapes or {}).items()},
             dict(set_values or {}),
             () if isinstance(custom_objects, Mapping) else tuple(custom_objects),
+            external_weights,
         )
         loaded = running.load(source)
         try:

@@ -40,6 +40,7 @@ class ModelSource:
         set_values: per placeholder or input, the value that it is fixed to.
         custom_objects: `module:name` of the Python objects that a Keras file refers to, or `module`
             for all that it defines.
+        external_weights: whether code must not depend on the values of weights.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class ModelSource:
     input_shapes: Mapping[str, tuple[int | str | None, ...]] = field(default_factory=dict)
     set_values: Mapping[str, object] = field(default_factory=dict)
     custom_objects: tuple[str, ...] = ()
+    external_weights: bool = False
 
 
 def model_kind(path: Path) -> ModelKind:

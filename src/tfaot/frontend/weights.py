@@ -8,7 +8,8 @@ into constants again when the HLO is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,19 +35,43 @@ class Hollow:
     Attributes:
         graph: the graph; its last `len(weights)` inputs are the weights.
         weights: their names in the graph, in that order.
+        variables: for each, the variable that it was; else the same name.
     """
 
     graph: FrozenGraph
     weights: tuple[str, ...]
+    variables: tuple[str, ...] = ()
+
+    def behind(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The variables, sorted, that nodes depend on; none for nodes of functions."""
+        nodes = {node.name: node for node in self.graph.graph_def.node}
+        known = dict(zip(self.weights, self.variables, strict=True))
+        waiting, seen = list(names), set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name not in seen and name in nodes:
+                waiting.extend(node_of(i) for i in nodes[name].input)
+            seen.add(name)
+        return tuple(sorted({known[name] for name in seen if name in known}))
 
 
-def hollow(graph: FrozenGraph, is_weight: Callable[[Any], bool]) -> Hollow:
+VARIABLE = "_tfaot_variable"
+"""Attribute of the constants of a graph that were variables: the variable's name."""
+
+
+def hollow(
+    graph: FrozenGraph, is_weight: Callable[[Any], bool], *, external: bool = False
+) -> Hollow:
     """The graph with its large weights as inputs; unchanged where they add up to little.
 
     Args:
         graph: a frozen graph; it is not changed.
         is_weight: whether a constant's value (a TensorProto) is data alone, no shape or axis.
+        external: take out all weights, so that nothing is made of their values: what were
+            variables, and other constants of more than one element.
     """
+    if external:
+        return _opened(graph, [n for n in graph.graph_def.node if _is_external(n, is_weight)])
     controlling = {i[1:] for n in graph.graph_def.node for i in n.input if i.startswith("^")}
     returned = {node_of(output.tensor) for output in graph.outputs}
     chosen = [
@@ -61,7 +86,19 @@ def hollow(graph: FrozenGraph, is_weight: Callable[[Any], bool]) -> Hollow:
     ]
     if sum(node.attr["value"].tensor.ByteSize() for node in chosen) < LARGE_MODEL:
         return Hollow(graph, ())
-    names = {node.name for node in chosen}
+    return _opened(graph, chosen)
+
+
+def _is_external(node: Any, is_weight: Callable[[Any], bool]) -> bool:
+    if node.op != "Const" or not is_weight(node.attr["value"].tensor):
+        return False
+    tensor = node.attr["value"].tensor
+    return VARIABLE in node.attr or math.prod(d.size for d in tensor.tensor_shape.dim) > 1
+
+
+def _opened(graph: FrozenGraph, chosen: Sequence[Any]) -> Hollow:
+    """The graph with some constants as inputs."""
+    names = {node.name: _variable(node) for node in chosen}
     new = type(graph.graph_def)()
     new.versions.CopyFrom(graph.graph_def.versions)
     new.library.CopyFrom(graph.graph_def.library)
@@ -74,11 +111,25 @@ def hollow(graph: FrozenGraph, is_weight: Callable[[Any], bool]) -> Hollow:
         dims = tuple(d.size for d in tensor.tensor_shape.dim)
         inputs.append(GraphInput(node.name, f"{node.name}:0", node.attr["dtype"].type, dims))
     opened = replace(graph, graph_def=new, inputs=(*graph.inputs, *inputs))
-    return Hollow(opened, tuple(i.name for i in inputs))
+    order = tuple(i.name for i in inputs)
+    return Hollow(opened, order, tuple(names[name] for name in order))
 
 
-def attach(module: Module, weights: Sequence[NDArray[Any]]) -> Module:
-    """The module with its last parameters, one for each weight, replaced by constants."""
+def _variable(node: Any) -> str:
+    """The name of the variable that a constant was, else its own."""
+    if VARIABLE not in node.attr:
+        return str(node.name)
+    return bytes(node.attr[VARIABLE].s).decode("utf-8", "replace")
+
+
+def attach(module: Module, weights: Sequence[NDArray[Any]], origins: Sequence[str] = ()) -> Module:
+    """The module with its last parameters, one for each weight, replaced by constants.
+
+    Args:
+        module: the module.
+        weights: the weights.
+        origins: where they come from, one for each, if code must not depend on their values.
+    """
     if not weights:
         return module
     first = len(module.entry.parameters) - len(weights)
@@ -87,9 +138,11 @@ def attach(module: Module, weights: Sequence[NDArray[Any]]) -> Module:
     def change(old: Instruction, operands: tuple[Instruction, ...]) -> Instruction | None:
         if old.opcode != "parameter" or old.attr(Parameter).number < first:
             return None
-        value = weights[old.attr(Parameter).number - first]
+        number = old.attr(Parameter).number - first
+        value = weights[number]
         assert value.shape == old.array.static_dims, (old, value.shape)
-        return replace(old, opcode="constant", attrs=Constant(np.asarray(value)))
+        origin = origins[number] if origins else ""
+        return replace(old, opcode="constant", attrs=Constant(np.asarray(value), origin))
 
     rewritten = Rewriter(change).run(module.entry)
     entry = make_computation(rewritten.name, rewritten.root, rewritten.parameters)

@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """Value of a `constant`: an array of the instruction's static shape and type."""
+    """Value of a `constant`: an array of the instruction's static shape and type.
+
+    Where the weights are outside of the code, `origin` tells the variables that the value comes
+    from, and how: code must then be the same for any value, and equal origins mean equal values.
+    It is empty where code may depend on the value.
+    """
 
     value: NDArray[np.generic]
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tfaot.ir.attributes import NO_METADATA, Attributes, Constant, Metadata, Parameter
 from tfaot.ir.shapes import AnyShape, Shape, TupleShape
 
@@ -234,6 +237,12 @@ def is_constant(instruction: Instruction) -> bool:
     return isinstance(instruction.attrs, Constant)
 
 
+def known_value(instruction: Instruction) -> NDArray[np.generic] | None:
+    """The value of a `constant` that code may depend on; None for anything else."""
+    attrs = instruction.attrs
+    return attrs.value if isinstance(attrs, Constant) and not attrs.origin else None
+
+
 __all__ = [
     "Computation",
     "Instruction",
@@ -242,6 +251,7 @@ __all__ = [
     "TupleShape",
     "called_computations",
     "is_constant",
+    "known_value",
     "make_computation",
     "map_called",
     "post_order",

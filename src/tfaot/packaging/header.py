@@ -24,7 +24,7 @@ _MEMBERS = frozenset(
     code_bytes data_bytes stack_bytes
     rows_independent max_batch workspace_is_constant workspace workspace_bytes info run run_or_throw
     small_stack_bytes batch_rules rules parts count isa set_max_isa isa_status apply_max_isa
-    evaluate status
+    evaluate status weights_file weights_file_bytes attach_weights map_weights
     """.split()  # noqa: SIM905
 )
 
@@ -173,6 +173,7 @@ def header_text(manifest: Manifest) -> str:
     spans += [f"std::span<{t.c}> {t.c_name}" for t in outputs]
     data = [f"::tfaot_detail::address({t.c_name}.data())" for t in tensors]
     batch = "std::int64_t batch"
+    weights = manifest.weights
     templates = resources.files(__package__) / "templates"
     template = template_environment().from_string((templates / "model.h.j2").read_text("utf-8"))
     return template.render(
@@ -201,6 +202,10 @@ def header_text(manifest: Manifest) -> str:
         code_bytes=manifest.code_bytes,
         data_bytes=manifest.data_bytes,
         stack_bytes=manifest.stack_bytes,
+        weights_file=comment(weights.file) if weights else "",
+        weights_literal=c_string(weights.file) if weights else "",
+        weights_file_bytes=weights.bytes if weights else 0,
+        map_weights=(templates / "map_weights.h").read_text("utf-8"),
         workspace_bytes=size,
         workspace_alignment=manifest.workspace.alignment,
         workspace_text=(

@@ -28,6 +28,7 @@ _MODEL_FIELDS = (
     + ["ptr"]
     + ["ptr"] * 3
     + ["i64"] * 2
+    + ["ptr", "i64", "ptr"]
 )
 _FIELD_BYTES = {"i32": 4, "i64": 8, "ptr": 8}
 MODEL_INFO_BYTES = sum(_FIELD_BYTES[f] for f in _MODEL_FIELDS)
@@ -102,10 +103,13 @@ class _InfoWriter:
             str(CODE_BYTES_MARKER),
             self._array("listed_sizes", "i64", [f"i64 {s}" for d in listed for s in d.sizes]),
             self._run(),
-            self._forward("workspace_bytes_for", "i64", "i64", m.symbols.workspace_bytes),
-            self._forward("set_max_isa", "i32", "i32", m.symbols.set_max_isa),
+            self._forward("workspace_bytes_for", "i64", ["i64"], m.symbols.workspace_bytes),
+            self._forward("set_max_isa", "i32", ["i32"], m.symbols.set_max_isa),
             str(STACK_BYTES_MARKER),
             str(DATA_BYTES_MARKER),
+            self._string(m.weights.structure if m.weights is not None else ""),
+            str(m.weights.bytes if m.weights is not None else 0),
+            self._forward("attach_weights", "i32", ["ptr", "i64"], m.symbols.attach_weights),
         ]
         fields = ", ".join(f"{t} {v}" for t, v in zip(_MODEL_FIELDS, values, strict=True))
         record = f"@{record_symbol(m.name)}"
@@ -176,7 +180,9 @@ class _InfoWriter:
         self._lines.append("\n".join([*lines, "}"]))
         return symbol
 
-    def _forward(self, field: str, result: str, argument: str, function: str | None) -> str:
+    def _forward(
+        self, field: str, result: str, arguments: Sequence[str], function: str | None
+    ) -> str:
         """A local function that calls a global one.
 
         A pointer to the global one itself could be bound to another library's of the same name.
@@ -184,9 +190,10 @@ class _InfoWriter:
         if function is None:
             return "null"
         symbol = f"@{self._prefix}_info.{field}"
+        given = ", ".join(f"{kind} %x{n}" for n, kind in enumerate(arguments))
         self._lines.append(
-            f"define internal {result} {symbol}({argument} %x) nounwind {{\n"
-            f"  %y = call {result} @{function}({argument} %x)\n  ret {result} %y\n}}"
+            f"define internal {result} {symbol}({given}) nounwind {{\n"
+            f"  %y = call {result} @{function}({given})\n  ret {result} %y\n}}"
         )
         return symbol
 

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union
 from tfaot.errors import ArtifactError
 from tfaot.options import DEFAULT_NAMESPACE
 from tfaot.packaging.dtypes import CTYPES, CType
+from tfaot.packaging.external import ExternalWeights
 from tfaot.packaging.names import unique_c_names
+from tfaot.weights_file import file_bytes
 
 if TYPE_CHECKING:
     from tfaot.signature import Signature, SpecDim, TensorSpec
@@ -189,7 +191,8 @@ class Symbols:
     """The object's global functions.
 
     `set_max_isa` is there only where the object chooses an instruction set, `run_parts` only where
-    static batch sizes are composed to others. `timers` is data, of builds that time their kernels.
+    static batch sizes are composed to others, `attach_weights` only where the weights are outside.
+    `timers` is data, of builds that time their kernels.
     """
 
     run: str
@@ -198,10 +201,17 @@ class Symbols:
     set_max_isa: str | None = None
     run_parts: str | None = None
     timers: str | None = None
+    attach_weights: str | None = None
 
     @classmethod
     def of(
-        cls, name: str, *, dispatches: bool = False, composes: bool = False, timed: bool = False
+        cls,
+        name: str,
+        *,
+        dispatches: bool = False,
+        composes: bool = False,
+        timed: bool = False,
+        external: bool = False,
     ) -> Symbols:
         """The symbols of the model called `name`."""
         return cls(
@@ -211,13 +221,21 @@ class Symbols:
             f"{name}_set_max_isa" if dispatches else None,
             f"{name}_run_parts" if composes else None,
             f"{name}_timers" if timed else None,
+            f"{name}_attach_weights" if external else None,
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        functions = (self.run, self.workspace_bytes, self.info, self.set_max_isa, self.run_parts)
-        found = (*functions, self.timers)
+        found = (
+            self.run,
+            self.workspace_bytes,
+            self.info,
+            self.set_max_isa,
+            self.run_parts,
+            self.timers,
+            self.attach_weights,
+        )
         return tuple(name for name in found if name is not None)
 
 
@@ -246,7 +264,8 @@ class Source:
 class Manifest:
     """The artifact.
 
-    `weights_bytes` is the size of the read-only weight blob, `parameter_bytes` that of the model's
+    `weights_bytes` is the size of the read-only weight blob, which is in the object, or in a file
+    of its own where `weights` tells of one; `parameter_bytes` is that of the model's
     own parameters, `code_bytes` that of the machine code, `data_bytes` that of all else in the
     object that is in memory at run time (constants, tables, introspection data). `stack_bytes` is
     the most stack that a call of any of its functions takes, None where the code could not be
@@ -272,6 +291,7 @@ class Manifest:
     kernels: tuple[Kernel, ...] = ()
     namespace: str = DEFAULT_NAMESPACE
     headers: tuple[str, ...] = ()
+    weights: ExternalWeights | None = None
     verification: dict[str, Json] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -415,7 +435,7 @@ def _is_plain(kind: Any) -> bool:
 def _decode_dataclass(kind: type[Any], value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ArtifactError(f"field '{where}' is corrupt: expected object, got {_shorten(value)}")
-    hints = typing.get_type_hints(kind, vars(sys.modules[__name__]))
+    hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
     prefix = f"{where}." if where else ""
     for key in sorted(value.keys() - hints.keys()):
         raise ArtifactError(f"unknown field '{prefix}{key}'")
@@ -459,6 +479,7 @@ def _check(manifest: Manifest) -> None:
         dispatches=dispatches,
         composes=manifest.batch.is_composed,
         timed=manifest.symbols.timers is not None,
+        external=manifest.weights is not None,
     )
     demand(manifest.symbols == symbols, "symbols", "not those of the name")
     demand(manifest.workspace.alignment == WORKSPACE_ALIGNMENT, "workspace.alignment", "not 64")
@@ -478,6 +499,8 @@ def _check(manifest: Manifest) -> None:
     demand(_FILE_NAME.match(name) and name not in {".", ".."}, "object.file", "no file name")
     demand(re.match(r"[0-9a-f]{64}\Z", manifest.object.sha256), "object.sha256", "no SHA-256")
     demand(manifest.outputs, "outputs", "there are none")
+    if manifest.weights is not None:
+        _check_weights(manifest.weights, manifest.weights_bytes, demand)
     _check_headers(manifest, demand)
     for kind, tensors in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
         names = [t.name for t in tensors]
@@ -490,6 +513,13 @@ def _check(manifest: Manifest) -> None:
             if tensor.varying is not None:
                 demand(kind == "outputs", f"{where}.varying", "an input's size varies")
                 _check_varying(tensor.varying, f"{where}.varying", tensors[i : i + 2], demand)
+
+
+def _check_weights(weights: ExternalWeights, blob_bytes: int, demand: Any) -> None:
+    inside = _FILE_NAME.match(weights.file) and weights.file not in {".", ".."}
+    demand(inside, "weights.file", "no file name")
+    demand(weights.bytes == file_bytes(blob_bytes), "weights.bytes", "not that of the weights")
+    demand(re.match(r"[0-9a-f]{64}\Z", weights.structure), "weights.structure", "no SHA-256")
 
 
 def _check_headers(manifest: Manifest, demand: Any) -> None:

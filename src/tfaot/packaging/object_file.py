@@ -37,7 +37,8 @@ def set_sizes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
     # Where it can't be told (a CPU with instructions that no decoder knows) users go without.
     with contextlib.suppress(UnknownCodeError):
         stack = stack_bytes(code, (*manifest.symbols.names, run_symbol(manifest.name)))
-    further = code.loaded_bytes - code.code_bytes - manifest.weights_bytes
+    inside = manifest.weights_bytes if manifest.weights is None else 0
+    further = code.loaded_bytes - code.code_bytes - inside
     sizes = {
         CODE_BYTES_MARKER: code.code_bytes,
         STACK_BYTES_MARKER: -1 if stack is None else stack,

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfaot.ir.attributes import Broadcast, Constant, Transpose
+from tfaot.ir.attributes import Broadcast, Transpose
 from tfaot.ir.dtypes import DType
-from tfaot.ir.module import Instruction
+from tfaot.ir.module import Instruction, known_value
 from tfaot.ir.shapes import Dim
 from tfaot.passes import build
 from tfaot.passes.dims import reshape_groups
@@ -84,15 +84,11 @@ STEPS = frozenset({"add", "subtract", "multiply", "divide", "negate"})
 
 def coefficient(x: Instruction) -> Coefficient | None:
     """The coefficient that a constant, or a broadcast constant, stands for."""
-    if isinstance(x.attrs, Constant):
-        if x.attrs.value.size > _MOST_ELEMENTS:
-            return None
-        return squeeze(x.attrs.value.astype(np.float64))
-    if x.opcode != "broadcast" or not isinstance(x.operands[0].attrs, Constant):
+    value = known_value(x.operands[0] if x.opcode == "broadcast" else x)
+    if value is None or value.size > _MOST_ELEMENTS:
         return None
-    value = x.operands[0].attrs.value
-    if value.size > _MOST_ELEMENTS:
-        return None
+    if x.opcode != "broadcast":
+        return squeeze(value.astype(np.float64))
     kept = x.attr(Broadcast).dimensions
     order = tuple(sorted(range(len(kept)), key=lambda i: kept[i]))
     shape = [1] * x.array.rank

@@ -26,11 +26,11 @@ def make(
     return Instruction(like.name, opcode, shape, operands, attrs, like.metadata)
 
 
-def constant(like: Instruction, value: NDArray[Any], dtype: DType) -> Instruction:
+def constant(like: Instruction, value: NDArray[Any], dtype: DType, origin: str = "") -> Instruction:
     """A constant of `value` in type `dtype` (already converted where rounding matters)."""
     array = np.array(value, dtype=dtype.numpy, order="C")
     array.setflags(write=False)
-    return make(like, "constant", Shape(dtype, array.shape), attrs=Constant(array))
+    return make(like, "constant", Shape(dtype, array.shape), attrs=Constant(array, origin))
 
 
 def splat(like: Instruction, value: object, shape: Shape) -> Instruction:

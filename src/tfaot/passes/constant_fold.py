@@ -18,6 +18,7 @@ from tfaot.ir.attributes import Constant
 from tfaot.ir.module import Computation, Instruction, Module, Rewriter, users
 from tfaot.ir.shapes import Shape
 from tfaot.passes import build
+from tfaot.passes.origins import origin_of
 
 _LAZY = frozenset({"broadcast", "iota"})
 _NEVER = frozenset({"parameter", "constant", "tuple", "get-tuple-element", "custom-call"}) | _LAZY
@@ -80,7 +81,7 @@ class _Sweep:
             return None
         self._changed = True
         value = fold(old, [self._value(o) for o in old.operands])
-        return build.constant(old, value, old.array.dtype)
+        return build.constant(old, value, old.array.dtype, origin_of(old))
 
     def _foldable(self, node: Instruction) -> bool:
         if node.opcode in _NEVER or node.opcode not in self._supported or not node.operands:

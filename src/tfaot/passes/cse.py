@@ -1,6 +1,7 @@
 """Common subexpressions: instructions that compute the same value become one.
 
-Constants are the same when their bytes are, called computations when their structure is.
+Constants are the same when their bytes are (weights outside of the code: when their origin is),
+called computations when their structure is.
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ class _Keys:
         return number
 
     def _constant(self, attrs: Constant) -> Hashable:
+        if attrs.origin:
+            return attrs.origin
         known = self._constants.get(id(attrs))
         if known is None:
             value = np.ascontiguousarray(attrs.value)

@@ -19,7 +19,7 @@ from typing import Union
 import numpy as np
 
 from tfaot.ir.attributes import Constant, Convolution
-from tfaot.ir.module import Computation, Instruction, Module, Rewriter, users
+from tfaot.ir.module import Computation, Instruction, Module, Rewriter, known_value, users
 from tfaot.ir.shapes import Shape, fixed
 from tfaot.passes import affine, build
 from tfaot.passes.affine import Coefficient, Step
@@ -233,7 +233,8 @@ class _Sweep:
         if node.opcode not in ("dot", "convolution") or node.array.dtype not in affine.FLOATS:
             return None
         kernel = node.operands[1]
-        if not isinstance(kernel.attrs, Constant) or kernel.array.dtype is not node.array.dtype:
+        # What follows tests values: of weights outside of the code they are not to be known.
+        if known_value(kernel) is None or kernel.array.dtype is not node.array.dtype:
             return None
         if node.operands[0].array.dtype is not node.array.dtype or 0 in kernel.array.dims:
             return None

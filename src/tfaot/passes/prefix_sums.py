@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tfaot.interpreter import fold
 from tfaot.ir.attributes import Constant, Parameter, ReduceWindow, WindowDimension
-from tfaot.ir.module import Computation, Instruction, Module, Rewriter, is_constant
+from tfaot.ir.module import Computation, Instruction, Module, Rewriter, known_value
 from tfaot.ir.shapes import Shape
 from tfaot.passes import build
 
@@ -97,7 +97,8 @@ def _linear(node: Instruction, known: dict[int, _Linear]) -> _Linear | None:
     arrays = node.operands
     if node.opcode == "pad":
         filler = arrays[1]
-        if not is_constant(filler) or filler.attr(Constant).value.any():
+        value = known_value(filler)
+        if value is None or value.any():
             return None
         arrays = arrays[:1]
     first = known[id(arrays[0])].source if id(arrays[0]) in known else arrays[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tfaot.errors import ArtifactError
 from tfaot.packaging.dtypes import CTYPES
+from tfaot.packaging.external import ExternalWeights
 from tfaot.packaging.info import ABI_VERSION, BATCH_KIND_CODES
 from tfaot.packaging.manifest import (
     AffineDim,
@@ -28,6 +29,7 @@ from tfaot.packaging.manifest import (
 )
 from tfaot.runtime.elf import LoadedObject
 from tfaot.runtime.info import ModelRecord, TensorRecord
+from tfaot.weights_file import SUFFIX
 
 _KINDS = {code: kind for kind, code in BATCH_KIND_CODES.items()}
 _DTYPES = {ctype.code: name for name, ctype in CTYPES.items()}
@@ -51,6 +53,7 @@ def describe_object(path: Path, loaded: LoadedObject) -> Manifest:
     batch = Batch(_KINDS[record.batch_kind], sizes, bool(record.rows_independent))
     cpus = tuple(_text(record.target_cpu).split(", "))
     features = _text(record.target_features)
+    structure = _text(record.weights_structure)
     listed = [
         ListedDim(sizes, tuple(record.listed_sizes[row * len(sizes) : (row + 1) * len(sizes)]))
         for row in range(_rows_listed(record))
@@ -71,13 +74,23 @@ def describe_object(path: Path, loaded: LoadedObject) -> Manifest:
             _text(record.target_triple), cpus, tuple(features.split(",")) if features else ()
         ),
         object=ObjectFile(path.name, hashlib.sha256(path.read_bytes()).hexdigest()),
-        symbols=Symbols.of(name, dispatches=len(cpus) > 1, composes=batch.is_composed),
+        symbols=Symbols.of(
+            name,
+            dispatches=len(cpus) > 1,
+            composes=batch.is_composed,
+            external=bool(structure),
+        ),
         source=Source(
             "object",
             _text(record.source_digest),
             version=_text(record.model_version) or None,
             description=_text(record.description) or None,
             author=_text(record.author) or None,
+        ),
+        weights=(
+            ExternalWeights(f"{name}{SUFFIX}", record.weights_file_bytes, structure)
+            if structure
+            else None
         ),
         versions={
             tool: text for tool in versions if (text := _text(getattr(record, f"{tool}_version")))

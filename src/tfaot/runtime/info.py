@@ -74,6 +74,9 @@ class ModelRecord(ctypes.Structure):
         ("workspace_bytes_for", ctypes.c_void_p),
         ("set_max_isa", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in _MORE_SIZES),
+        ("weights_structure", ctypes.c_char_p),
+        ("weights_file_bytes", ctypes.c_int64),
+        ("attach_weights", ctypes.c_void_p),
     )
 
 
@@ -101,6 +104,7 @@ def read_info(address: int, manifest: Manifest) -> ModelInfo:
         )
     strings = {key: getattr(record, key).decode("utf-8", "replace") for key in _STRINGS}
     sizes = {key: int(getattr(record, key)) for key in (*_SIZES, *_MORE_SIZES)}
+    weights = manifest.weights
     sizes_wanted = {
         "workspace_bytes": -1 if manifest.workspace.bytes is None else manifest.workspace.bytes,
         "workspace_alignment": manifest.workspace.alignment,
@@ -119,6 +123,8 @@ def read_info(address: int, manifest: Manifest) -> ModelInfo:
         and _same_tensors(record.inputs, record.num_inputs, manifest, manifest.inputs)
         and _same_tensors(record.outputs, record.num_outputs, manifest, manifest.outputs)
         and _same_listed(record, manifest)
+        and record.weights_structure == (weights.structure.encode() if weights else b"")
+        and record.weights_file_bytes == (weights.bytes if weights else 0)
     )
     if not same:
         raise ArtifactError(

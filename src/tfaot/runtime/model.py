@@ -29,6 +29,7 @@ from tfaot.runtime.arrays import (
 from tfaot.runtime.cpu import check_cpu
 from tfaot.runtime.elf import LoadedObject
 from tfaot.runtime.info import ModelInfo, read_info
+from tfaot.runtime.weights import ExternalWeightsLoader
 
 _Plan = tuple[int, tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]]
 """What shapes of inputs lead to: the batch size, and the outputs' shapes and types."""
@@ -50,6 +51,7 @@ _STATUS = {
     5: "the batch size is none of those compiled for",
     8: "the CPU has none of the instruction sets compiled for",
     10: "the parts do not make up the batch size",
+    11: "no weights are attached",
 }
 
 
@@ -87,14 +89,20 @@ class Model:
     workspace, and Python's global lock is released during the computation.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, weights: str | Path | None = None) -> None:
         """Load the artifact whose manifest is the file `path`.
 
         `path` may be the object instead, which knows all that a call needs. With the manifest its
         bytes are checked, too, and outputs tell which of their sizes depend on the data.
 
+        Args:
+            path: the manifest, or the object.
+            weights: the file of the weights, where they are outside of the object; by default the
+                NAME.weights beside it.
+
         Raises:
-            ArtifactError: manifest or object is missing, corrupt, or not for this machine.
+            ArtifactError: a file is missing, corrupt, or not for this machine or model.
+            InputError: `weights` is given, and the object holds the weights.
         """
         self._path = Path(path)
         if self._path.suffix in OBJECT_SUFFIXES:
@@ -107,6 +115,8 @@ class Model:
             self._object = LoadedObject(
                 self._path.parent / manifest.object.file, manifest.object.sha256
             )
+        if weights is not None and manifest.weights is None:
+            raise InputError(f"model '{manifest.name}' has its weights in the object: give none")
         self._manifest = manifest
         self._info = read_info(self._object.address(manifest.symbols.info), manifest)
         pointers = [ctypes.c_void_p] * (len(manifest.tensors) + 1)
@@ -123,6 +133,12 @@ class Model:
             wanted = os.environ.get(MAX_ISA)
             if wanted:
                 self.set_max_isa(wanted)
+        self._weights: ExternalWeightsLoader | None = None
+        if manifest.weights is not None:
+            assert manifest.symbols.attach_weights is not None
+            address = self._object.address(manifest.symbols.attach_weights)
+            self._weights = ExternalWeightsLoader(address, manifest.name)
+            self._weights.load(weights or self._path.parent / manifest.weights.file)
         self._rules: dict[int, tuple[int, Any]] = {}
         self._run_parts: Callable[..., int] | None = None
         if manifest.symbols.run_parts is not None:
@@ -201,6 +217,29 @@ class Model:
             raise ArtifactError(f"model '{self._manifest.name}' was compiled without timers")
         count = 2 * max(len(self._manifest.kernels), 1)
         return (ctypes.c_int64 * count).from_address(self._object.data(symbol))
+
+    @property
+    def weights_path(self) -> Path | None:
+        """The file of the weights in use, None where the object holds them."""
+        return None if self._weights is None else self._weights.path
+
+    def load_weights(self, path: str | Path) -> None:
+        """Use the weights in another file of the same structure from the next call on.
+
+        The file is mapped, and shared with all processes that use it. Calls that run meanwhile end
+        with the weights that they began with, which therefore stay mapped as long as the model;
+        weights that are refused leave the old ones in use.
+
+        Raises:
+            ArtifactError: the file is missing, truncated, corrupt, or not for this model.
+            InputError: the weights are in the object.
+        """
+        if self._weights is None:
+            raise InputError(
+                f"model '{self._manifest.name}' has its weights in the object: "
+                "compile it with --weights external"
+            )
+        self._weights.load(path)
 
     def set_batch_rules(
         self, rules: str | Iterable[str] | Mapping[int, Sequence[int]] | None
@@ -407,9 +446,10 @@ class Model:
             raise InputError(f"batch size {n} is too large: out of memory") from None
         return buffer, -(-buffer.ctypes.data // self._alignment) * self._alignment
 
-    def __reduce__(self) -> tuple[type[Model], tuple[str]]:
+    def __reduce__(self) -> tuple[type[Model], tuple[str, str | None]]:
         # Other processes load the same files again, and share their pages.
-        return (Model, (str(self._path.resolve()),))
+        weights = None if self.weights_path is None else str(self.weights_path.resolve())
+        return (Model, (str(self._path.resolve()), weights))
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{t.name}: {describe(t)}" for t in self.inputs)
@@ -417,6 +457,6 @@ class Model:
         return f"<tfaot model {self._manifest.name}({inputs}) -> ({outputs})>"
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, weights: str | Path | None = None) -> Model:
     """The compiled model whose manifest is `path`; see `Model`."""
-    return Model(path)
+    return Model(path, weights)

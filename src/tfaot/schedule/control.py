@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tfaot.ir.attributes import Conditional, Constant, GetTupleElement, While
+from tfaot.ir.attributes import Conditional, GetTupleElement, While
 from tfaot.ir.module import (
     Computation,
     Instruction,
@@ -163,7 +163,7 @@ def _sink(computation: Computation, constants: dict[int, Instruction]) -> Comput
                 "constant",
                 value.shape,
                 (),
-                Constant(value.attr(Constant).value),
+                value.attrs,
                 value.metadata,
             )
         return fresh[number]

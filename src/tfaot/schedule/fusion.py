@@ -18,7 +18,14 @@ from dataclasses import dataclass, replace
 
 from tfaot.errors import UnsupportedError
 from tfaot.ir.attributes import Broadcast, GetTupleElement
-from tfaot.ir.module import Computation, Instruction, make_computation, unique_names, users
+from tfaot.ir.module import (
+    Computation,
+    Instruction,
+    known_value,
+    make_computation,
+    unique_names,
+    users,
+)
 from tfaot.ir.shapes import BatchDim, Dim, Shape, TupleShape, product
 
 
@@ -366,11 +373,8 @@ def _with_leaves(
 
 def _is_immediate(instruction: Instruction) -> bool:
     """Whether this is a constant that code holds itself: one real element."""
-    return (
-        instruction.opcode == "constant"
-        and instruction.array.size == 1
-        and not instruction.array.dtype.is_complex
-    )
+    value = known_value(instruction)
+    return value is not None and value.size == 1 and not instruction.array.dtype.is_complex
 
 
 def _repeats_operand(user: Instruction) -> bool:

@@ -19,11 +19,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tfaot.weights_file import SLACK
+
 PANEL = 16
 """Columns of a panel of packed weights: [K][16], the last panel [K][N % 16]."""
-
-SLACK = 256
-"""Bytes after the blob that must be readable."""
 
 CACHE_LINE = 64
 PAGE = 4096
@@ -55,21 +54,28 @@ def pack_panels(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
 
 @dataclass
 class WeightBlob:
-    """Collects constants; equal ones (in type, layout and bytes) are stored once."""
+    """Collects constants; equal ones (in type, layout and bytes) are stored once.
+
+    Of those with an origin (`ir.attributes.Constant`), whose place must not depend on their values,
+    ones of equal origin are.
+    """
 
     _pieces: list[tuple[NDArray[np.generic], int]] = field(default_factory=list)
     _known: dict[bytes, int] = field(default_factory=dict)
     size: int = 0
 
-    def add(self, value: NDArray[np.generic], *, packed: bool = False) -> int:
+    def add(self, value: NDArray[np.generic], *, packed: bool = False, origin: str = "") -> int:
         """The offset in bytes at which `value` lies."""
-        flat = pack_panels(value) if packed else np.ascontiguousarray(value).reshape(-1)
-        if flat.dtype == np.bool_:
-            flat = flat.astype(np.uint8)
-        digest = hashlib.sha256(flat.view(np.uint8).data if flat.size else b"").digest()
-        key = digest + flat.itemsize.to_bytes(2, "little")
+        flat: NDArray[np.generic] | None = None
+        if origin:
+            key = f"{origin}\0{packed}".encode()
+        else:
+            flat = _flat(value, packed)
+            digest = hashlib.sha256(flat.view(np.uint8).data if flat.size else b"").digest()
+            key = digest + flat.itemsize.to_bytes(2, "little")
         if key in self._known:
             return self._known[key]
+        flat = _flat(value, packed) if flat is None else flat
         align = ALIGNMENT if flat.nbytes >= _LARGE else max(flat.itemsize, 1)
         offset = -(-self.size // align) * align
         self._pieces.append((flat, offset))
@@ -77,9 +83,32 @@ class WeightBlob:
         self.size = offset + flat.nbytes
         return offset
 
+    @property
+    def layout(self) -> str:
+        """Offset, type and length of each piece, as text."""
+        return "".join(f"{offset} {flat.dtype} {flat.size}\n" for flat, offset in self._pieces)
+
     def to_bytes(self) -> bytes:
         """The blob."""
         blob = bytearray(self.size)
         for flat, offset in self._pieces:
             blob[offset : offset + flat.nbytes] = flat.view(np.uint8).tobytes()
         return bytes(blob)
+
+
+def _flat(value: NDArray[np.generic], packed: bool) -> NDArray[np.generic]:
+    """The elements as they are stored, in one dimension."""
+    flat = pack_panels(value) if packed else np.ascontiguousarray(value).reshape(-1)
+    return flat.astype(np.uint8) if flat.dtype == np.bool_ else flat
+
+
+__all__ = [
+    "ALIGNMENT",
+    "CACHE_LINE",
+    "PAGE",
+    "PANEL",
+    "SLACK",
+    "WeightBlob",
+    "pack_panels",
+    "panel_stride",
+]

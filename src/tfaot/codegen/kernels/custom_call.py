@@ -11,8 +11,8 @@ from tfaot.codegen.index import Affine, Index, as_value
 from tfaot.codegen.kernels.common import KernelContext, flat_from
 from tfaot.codegen.kernels.topk import emit_top_k
 from tfaot.codegen.types import I64
-from tfaot.ir.attributes import Constant, CustomCall
-from tfaot.ir.module import Instruction
+from tfaot.ir.attributes import CustomCall
+from tfaot.ir.module import Instruction, known_value
 from tfaot.ir.shapes import Dim, product
 
 
@@ -79,7 +79,8 @@ def _elements_within(context: KernelContext, size: Instruction, inner: tuple[Dim
 
 def _is_whole(size: Instruction, bound: Dim) -> bool:
     """Whether an axis always has all elements."""
-    return isinstance(size.attrs, Constant) and int(size.attrs.value) == bound
+    value = known_value(size)
+    return value is not None and int(value) == bound
 
 
 _TARGETS: dict[str, Callable[[KernelContext], None]] = {

@@ -50,7 +50,7 @@ def _attrs(attrs: Attributes) -> str:
     if attrs is None:
         return ""
     if isinstance(attrs, Constant):
-        return np.ascontiguousarray(attrs.value).tobytes().hex()
+        return attrs.origin or np.ascontiguousarray(attrs.value).tobytes().hex()
     return repr([(f.name, _value(getattr(attrs, f.name))) for f in fields(attrs)])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tfaot.errors import ArtifactError, UsageError
 from tfaot.packaging.manifest import Manifest, read_manifest
+from tfaot.weights_file import read_weights_header
 
 NO_VERSION = "0.0.0"
 """The version of a model that was given none."""
@@ -30,6 +31,7 @@ class ExportModel:
         manifest_bytes: the file itself.
         object_bytes: the object, of which the digest was checked.
         version: the version that packages get.
+        weights: the file of the weights, None where the object holds them.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class ExportModel:
     manifest_bytes: bytes
     object_bytes: bytes
     version: str
+    weights: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -47,6 +50,12 @@ class ExportModel:
     def architecture(self) -> str:
         """The CPU that the object is for, as LLVM's triples begin: `x86_64`, `aarch64` ..."""
         return self.manifest.target.triple.split("-", 1)[0]
+
+    @property
+    def run_time_files(self) -> dict[str, bytes]:
+        """What a program reads as it runs, by file name: the weights, where they have a file."""
+        weights = self.manifest.weights
+        return {} if weights is None else {weights.file: self.weights or b""}
 
     def headers(self) -> dict[str, bytes]:
         """NAME.h, and the headers that the manifest lists besides, by relative path."""
@@ -115,7 +124,15 @@ def _read_model(path: Path, version: str | None) -> ExportModel:
     if version is None:
         version = manifest.source.version or NO_VERSION
         _check_version(version, f"'{path}'")
-    return ExportModel(path, manifest, path.read_bytes(), object_bytes, version)
+    weights = None
+    if manifest.weights is not None:
+        place = path.parent / manifest.weights.file
+        if read_weights_header(place).structure != manifest.weights.structure:
+            raise ArtifactError(
+                f"weights '{place}' are of another model: write them with 'tfaot weights'"
+            )
+        weights = _read(place, "file of weights")
+    return ExportModel(path, manifest, path.read_bytes(), object_bytes, version, weights)
 
 
 def _check_version(version: str, where: str) -> None:

@@ -100,6 +100,7 @@ def _tree(model: ExportModel, options: TreeOptions) -> dict[str, tuple[bytes, ..
         ),
         f"lib/{object_file}": (model.object_bytes,),
         f"lib/{name}.json": (model.manifest_bytes,),
+        **{f"lib/{file}": (data,) for file, data in model.run_time_files.items()},
     }
     texts = {
         f"lib/cmake/{name}/{name}Config.cmake": "config.cmake.j2",

@@ -17,6 +17,7 @@ RUNTIME_MODULES = (
     "tfaot.packaging.batch_rules",
     "tfaot.packaging.dtypes",
     "tfaot.packaging.elf",
+    "tfaot.packaging.external",
     "tfaot.packaging.info",
     "tfaot.packaging.manifest",
     "tfaot.packaging.names",
@@ -27,6 +28,8 @@ RUNTIME_MODULES = (
     "tfaot.runtime.elf",
     "tfaot.runtime.info",
     "tfaot.runtime.model",
+    "tfaot.runtime.weights",
+    "tfaot.weights_file",
 )
 """All that loading and running needs; a test compares it with what the modules import."""
 

@@ -71,6 +71,7 @@ def wheel(model: ExportModel, tool: str | None = None) -> tuple[str, bytes]:
         f"{module}/py.typed": (b"",),
         f"{module}/{model.name}.json": (model.manifest_bytes,),
         f"{module}/{model.manifest.object.file}": (model.object_bytes,),
+        **{f"{module}/{file}": (data,) for file, data in model.run_time_files.items()},
     }
     information = f"{stem}.dist-info"
     contents[f"{information}/METADATA"] = (_metadata(model, module, distribution, version),)

@@ -52,7 +52,14 @@ enum tfaot_status {
   TFAOT_SIZE_MISMATCH = 7,     /* the C++ class alone, where it takes vectors or spans */
   TFAOT_UNSUPPORTED_CPU = 8,   /* the CPU has none of the instruction sets compiled for */
   TFAOT_UNKNOWN_ISA = 9,       /* the C++ class alone, where TFAOT_MAX_ISA is no level */
-  TFAOT_WRONG_PARTS = 10       /* no sizes compiled for, or too few or too many of them */
+  TFAOT_WRONG_PARTS = 10,      /* no sizes compiled for, or too few or too many of them */
+  /* Weights in a file of their own: what a run, or attaching and mapping a file, returns. */
+  TFAOT_NO_WEIGHTS = 11,         /* none were attached before the run */
+  TFAOT_WRONG_WEIGHTS = 12,      /* of another structure, of a newer format, or no weights at all */
+  TFAOT_TRUNCATED_WEIGHTS = 13,  /* the end of the file is missing */
+  TFAOT_CORRUPT_WEIGHTS = 14,    /* the contents don't have the checksum that the file tells */
+  TFAOT_MISALIGNED_WEIGHTS = 15, /* not at an address that is a multiple of 64 */
+  TFAOT_UNREADABLE_WEIGHTS = 16  /* there is no such file, or it can't be mapped */
 };
 
 static inline const char *tfaot_status_string(int status) {
@@ -68,6 +75,12 @@ static inline const char *tfaot_status_string(int status) {
     case TFAOT_UNSUPPORTED_CPU: return "the CPU has none of the instruction sets compiled for";
     case TFAOT_UNKNOWN_ISA: return "TFAOT_MAX_ISA is none of x86-64-v2, x86-64-v3, x86-64-v4";
     case TFAOT_WRONG_PARTS: return "the parts do not make up the batch size";
+    case TFAOT_NO_WEIGHTS: return "no weights are attached";
+    case TFAOT_WRONG_WEIGHTS: return "weights are not for this model's structure";
+    case TFAOT_TRUNCATED_WEIGHTS: return "weights are truncated";
+    case TFAOT_CORRUPT_WEIGHTS: return "weights are corrupt";
+    case TFAOT_MISALIGNED_WEIGHTS: return "weights are not aligned to 64 bytes";
+    case TFAOT_UNREADABLE_WEIGHTS: return "weights can't be read";
     default: return "unknown status";
   }
 }
@@ -135,6 +148,9 @@ struct tfaot_model_info {
   int (*set_max_isa)(int most);
   int64_t stack_bytes; /* the most stack that a call takes; -1 where unknown */
   int64_t data_bytes;  /* what the object loads besides weights and code */
+  const char *weights_structure; /* what a file of weights must fit, in hex; empty: none is needed */
+  int64_t weights_file_bytes;    /* its length, 0 where none is needed */
+  int (*attach_weights)(const void *data, int64_t bytes); /* NULL where none is needed */
 };
 #elif TFAOT_ABI_VERSION < 3
 #error "include the header of the model that the newest tfaot compiled first"

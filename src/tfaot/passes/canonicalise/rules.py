@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfaot.ir.attributes import Constant
-from tfaot.ir.module import Instruction
+from tfaot.ir.module import Instruction, known_value
 
 Rule = Callable[[Instruction], "Instruction | None"]
 
@@ -47,8 +46,8 @@ def simplify(instruction: Instruction) -> Instruction:
 
 
 def literal(x: Instruction) -> NDArray[Any] | None:
-    """The value of a `constant`, None for anything else."""
-    return x.attrs.value if isinstance(x.attrs, Constant) else None
+    """The value of a `constant` that code may depend on, None for anything else."""
+    return known_value(x)
 
 
 def scalar_of(x: Instruction) -> NDArray[Any] | None:
