@@ -24,11 +24,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
-
-import numpy as np
+from typing import TYPE_CHECKING, Union
 
 from tfaot.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAGIC = b"TFAOTWTS"
 VERSION = 1
@@ -86,6 +87,12 @@ def file_bytes(blob_bytes: int) -> int:
 
 def checksum(data: Buffer) -> int:
     """The checksum of bytes, a multiple of `BLOCK` long, as an unsigned 64-bit number."""
+    import numpy as np  # here, so that reading a manifest does not import it
+
+    def rotated(x: NDArray[np.uint64], by: int) -> NDArray[np.uint64]:
+        result: NDArray[np.uint64] = (x << np.uint64(by)) | (x >> np.uint64(64 - by))
+        return result
+
     words = np.frombuffer(data, np.dtype("<u8")).reshape(-1, ROUNDS, LANES)
     seeds = np.array(SEEDS, np.uint64)
     multiplier, total = np.uint64(MULTIPLIER), np.uint64(0)
@@ -95,20 +102,12 @@ def checksum(data: Buffer) -> int:
             numbers = np.arange(first + 1, first + 1 + len(some), dtype=np.uint64)
             lanes = seeds + (numbers * np.uint64(STEP))[:, None]
             for number in range(ROUNDS):
-                lanes = _rotated(lanes ^ some[:, number], ROTATION) * multiplier
+                lanes = rotated(lanes ^ some[:, number], ROTATION) * multiplier
             folded = np.zeros(len(some), np.uint64)
             for lane in range(LANES):
-                folded = _rotated(folded ^ lanes[:, lane], FOLD_ROTATION) * multiplier
+                folded = rotated(folded ^ lanes[:, lane], FOLD_ROTATION) * multiplier
             total = total + np.sum(folded ^ (folded >> np.uint64(32)), dtype=np.uint64)
     return int(total)
-
-
-def _rotated(
-    x: np.ndarray[tuple[int, ...], np.dtype[np.uint64]], by: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
-    rotated: np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
-    rotated = (x << np.uint64(by)) | (x >> np.uint64(64 - by))
-    return rotated
 
 
 def weights_file(blob: Buffer, structure: bytes, source: str = "") -> bytearray:
