@@ -227,6 +227,14 @@ def test_python_finds_the_file_and_swaps_it(external, retrained, other, internal
         internal.load().load_weights(external.weights)
 
 
+def test_every_instruction_set_reads_the_file(external, internal, features):
+    mine, theirs = external.load(), internal.load()
+    for level in ("x86-64-v2", "x86-64-v3", "x86-64-v4"):
+        for model in (mine, theirs):
+            model.set_max_isa(level)
+        assert mine(features).tobytes() == theirs(features).tobytes()
+
+
 def test_a_bound_call_takes_new_weights(external, retrained, features):
     model = external.load()
     call = model.bind(features)

@@ -58,7 +58,44 @@ def test_the_parameters_have_no_values_in_what_xla_is_given(keras, tmp_path, low
 def test_a_small_model_is_given_whole(keras, tmp_path):
     path = tmp_path / "model.keras"
     recurrent(keras).save(path)
-    assert Model(ModelSource(path)).description.weights == 0
+    assert Model(ModelSource(path)).description.weights == ()
+
+
+def test_all_weights_are_taken_out_where_they_have_a_file(keras, tmp_path):
+    """Small ones too: of none does XLA see the value, and each has an origin of its own."""
+    path = tmp_path / "model.keras"
+    recurrent(keras).save(path)
+    model = Model(ModelSource(path, external_weights=True))
+    names = model.description.weights
+    assert len(names) == len(set(names)) == 5
+
+    hlo = read_module(model.lower(31))
+    stored = [i for i in hlo.entry.instructions if i.opcode == "constant"]
+    assert all(i.array.size == 1 or not i.array.dtype.is_float for i in stored)
+    weights = [model.weight(n) for n in range(len(names))]
+    module = attach(hlo, weights, names)
+    origins = [i.attrs.origin for i in module.entry.instructions if i.opcode == "constant"]
+    assert sorted(o for o in origins if o) == sorted(names)
+    x = np.random.default_rng(0).normal(size=(31, 5, 6)).astype(np.float32)
+    (expected,), (actual,) = model.evaluate([x]), evaluate(module, [x])
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_scalar_variables_are_weights_and_other_scalars_are_not(tf, tmp_path):
+    class Scaled(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = tf.Variable(1.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])
+        def __call__(self, x):
+            return tf.maximum(x * self.scale, 0.5)
+
+    tf.saved_model.save(Scaled(), str(tmp_path))
+    model = Model(ModelSource(tmp_path, external_weights=True))
+
+    assert len(model.description.weights) == 1
+    assert model.weight(0) == np.float32(1)
 
 
 def test_returned_weights_and_weights_that_order_others_stay(tf, tmp_path, low_limits):
