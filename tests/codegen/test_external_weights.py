@@ -26,7 +26,7 @@ from tfaot.weights_file import weights_file
 BATCHES = (0, 1, 2, 5)
 _CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 FAST = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=_CHECKS)
-SLOW = settings(max_examples=600, deadline=None, suppress_health_check=_CHECKS)
+SLOW = settings(max_examples=200, deadline=None, suppress_health_check=_CHECKS)
 
 COMPUTATIONS = """
 add_f32 { a = f32[] parameter(0)

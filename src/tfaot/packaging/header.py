@@ -24,8 +24,7 @@ _MEMBERS = frozenset(
     code_bytes data_bytes stack_bytes
     rows_independent max_batch workspace_is_constant workspace workspace_bytes info run run_or_throw
     small_stack_bytes batch_rules rules parts count isa set_max_isa isa_status apply_max_isa
-    evaluate status
-    weights_file weights_file_bytes attach_weights map_weights
+    evaluate status weights_file weights_file_bytes attach_weights map_weights
     """.split()  # noqa: SIM905
 )
 

@@ -265,7 +265,7 @@ class Manifest:
     """The artifact.
 
     `weights_bytes` is the size of the read-only weight blob, which is in the object, or in a file
-    of its own where `weights` tells of one; `parameter_bytes` that of the model's
+    of its own where `weights` tells of one; `parameter_bytes` is that of the model's
     own parameters, `code_bytes` that of the machine code, `data_bytes` that of all else in the
     object that is in memory at run time (constants, tables, introspection data). `stack_bytes` is
     the most stack that a call of any of its functions takes, None where the code could not be
