@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 from tfaot.artifact import Artifact, check_output_dir, write_artifact
 from tfaot.codegen.llvm import Emitted, emit
 from tfaot.codegen.module import GeneratedModule, KernelFacts, Variant, generate
-from tfaot.codegen.platforms import NATIVE
+from tfaot.codegen.platforms import NATIVE, PORTABLE
+from tfaot.codegen.self_test import SelfTestLayout
 from tfaot.codegen.target import Target, describe, machine_for, resolve_targets
 from tfaot.errors import UsageError
 from tfaot.ir.printer import print_module
@@ -47,10 +48,12 @@ from tfaot.schedule.tiling import rows_per_tile
 from tfaot.schedule.work import computation_flops
 from tfaot.signature import Signature
 from tfaot.verification.composition import with_composition
+from tfaot.verification.golden import golden_rows
 from tfaot.weights_file import SUFFIX, file_bytes, weights_file
 
 if TYPE_CHECKING:
     from tfaot.frontend.session import LoadedModel
+    from tfaot.runtime.model import Model
 
 
 _NOT_FOR_HERE = (
@@ -72,7 +75,7 @@ class Compiled:
     """An artifact in memory.
 
     `headers` are those besides NAME.h, by path; `weights` is the file of the weights, None where
-    the object holds them.
+    the object holds them; `self_test` says where golden rows go, None where there are none.
     """
 
     manifest: packaging.Manifest
@@ -82,6 +85,7 @@ class Compiled:
     lowered: Lowered
     headers: Mapping[str, str] = field(default_factory=dict)
     weights: bytes | None = None
+    self_test: SelfTestLayout | None = None
 
 
 @dataclass(frozen=True)
@@ -140,20 +144,38 @@ def compile_model(
         )
         origin = _origin(model, loaded, options)
         compiled = build(name, loaded.signature, lowered, targets, options, origin, progress)
-        if options.verify:
+        if options.verify or options.self_test:
             with tempfile.TemporaryDirectory(prefix="tfaot-") as scratch:
                 here = compiled
                 if not runs_here(compiled.manifest.target):
                     progress("note", _NOT_FOR_HERE.format(describe(targets)))
-                    own = resolve_targets(NATIVE)
+                    own = resolve_targets(PORTABLE if options.self_test else NATIVE)
                     here = build(name, loaded.signature, lowered, own, options, origin, progress)
                 trial = _write(Path(scratch), name, here, {})
-                report = verify_model(trial.manifest, loaded, lowered, progress)
-            compiled = replace(
-                compiled, manifest=replace(compiled.manifest, verification=report.to_json())
-            )
+                if options.verify:
+                    report = verify_model(trial.manifest, loaded, lowered, progress)
+                    description = replace(compiled.manifest, verification=report.to_json())
+                    compiled = replace(compiled, manifest=description)
+                if options.self_test:
+                    progress("self-test", "golden rows")
+                    compiled = with_golden_rows(compiled, trial.load(), loaded)
         progress("write", str(options.output_dir))
         return _write(options.output_dir, name, compiled, _extra(compiled, options.emit))
+
+
+def with_golden_rows(compiled: Compiled, trial: Model, loaded: LoadedModel | None) -> Compiled:
+    """`compiled` with golden rows: what its code, or the same model's for this CPU, gives.
+
+    Args:
+        compiled: the artifact.
+        trial: it, or a build for this machine, loaded.
+        loaded: the model in TensorFlow, which tells what inputs it takes; None for any.
+    """
+    layout = compiled.self_test
+    assert layout is not None
+    rows = golden_rows(trial, layout.batch, compiled.manifest.target, loaded)
+    data = layout.data(*rows)
+    return replace(compiled, object_bytes=fill(compiled.object_bytes, layout.marker, data))
 
 
 def default_name(model: object) -> str:
@@ -210,7 +232,16 @@ def build(
     elif generated.weights:
         object_bytes = fill(object_bytes, generated.marker, generated.weights)
     header = header_text(description)
-    return Compiled(description, header, object_bytes, emitted, lowered, headers, weights)
+    return Compiled(
+        description,
+        header,
+        object_bytes,
+        emitted,
+        lowered,
+        headers,
+        weights,
+        generated.self_test,
+    )
 
 
 def generate_code(
@@ -247,6 +278,7 @@ def generate_code(
         composition=composition,
         timers=options.timers,
         external=options.weights == EXTERNAL,
+        self_test=options.self_test,
     )
     return generated, batching
 
@@ -326,13 +358,19 @@ def _manifest(
             composes=batch.is_composed,
             timed=options.timers,
             external=bool(generated.structure),
+            tested=generated.self_test is not None,
         ),
+        self_test=_self_test(generated.self_test),
         source=origin.source,
         kernels=tuple(map(_kernel, generated.kernels)),
         namespace=options.namespace,
         weights=_external(name, generated, targets, options),
         versions={**_versions(), **origin.versions},
     )
+
+
+def _self_test(layout: SelfTestLayout | None) -> packaging.SelfTest | None:
+    return None if layout is None else packaging.SelfTest(layout.batch, layout.workspace)
 
 
 def _kernel(facts: KernelFacts) -> packaging.Kernel:

@@ -46,6 +46,7 @@ class CompileOptions:
         tf_xla_flags: flags added to TF_XLA_FLAGS in the lowering.
         weights: `internal`, in the object, or `external`, in NAME.weights.
         emit: intermediate files to write next to the artifact, of `EMIT_KINDS`.
+        self_test: whether golden rows and NAME_self_test, which runs them, are in the object.
         timers: whether each kernel is timed, for `tfaot profile --kernels`; not for production.
         verify: whether the result is verified against TensorFlow and the float64 interpreter.
         model_version: version of the model, for the manifest (from a configuration file).
@@ -70,6 +71,7 @@ class CompileOptions:
     tf_xla_flags: tuple[str, ...] = ()
     weights: str = INTERNAL
     emit: tuple[str, ...] = ()
+    self_test: bool = False
     timers: bool = False
     verify: bool = True
     model_version: str | None = None
@@ -88,6 +90,8 @@ class CompileOptions:
                 raise UsageError(f"--batch-sizes: {size!r} is not a positive integer")
         if tuple(sorted(set(self.batch_sizes))) != self.batch_sizes:
             object.__setattr__(self, "batch_sizes", tuple(sorted(set(self.batch_sizes))))
+        if self.self_test and self.weights == EXTERNAL:
+            raise UsageError("--self-test needs the weights in the object: not --weights external")
         if self.static and not self.batch_sizes:
             raise UsageError("--static needs the sizes to compile for: --batch-sizes 1,2,4,8")
         if self.interface not in INTERFACES:

@@ -50,14 +50,19 @@ class Model:
     static: tuple[int, ...] = ()
 
 
+def lower_to_static(model: Model) -> Lowered:
+    """The model as `build` takes it: for any batch size, or for its static ones."""
+    if not model.static:
+        return Lowered((model.module,), (None,))
+    modules = tuple(specialise(model.module, size) for size in model.static)
+    return Lowered(modules, model.static, "compiled for static sizes", composable=True)
+
+
 def compile_to(
     folder: Path, model: Model, target: str = TARGET, name: str = "", **options: Any
 ) -> Artifact:
     """The model's artifact in `folder`, under its own name or another; `options` of the compile."""
-    lowered = Lowered((model.module,), (None,))
-    if model.static:
-        modules = tuple(specialise(model.module, size) for size in model.static)
-        lowered = Lowered(modules, model.static, "compiled for static sizes", composable=True)
+    lowered = lower_to_static(model)
     name = name or model.name
     compiled = build(
         name,

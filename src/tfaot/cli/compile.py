@@ -89,6 +89,10 @@ def compile_command(
             help="Keras custom objects: module:name, or module for all of it. Repeatable."
         ),
     ] = None,
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="Put golden rows and NAME_self_test into the object."),
+    ] = False,
     timers: Annotated[
         bool,
         typer.Option("--timers", help="Time each kernel, for tfaot profile --kernels alone."),
@@ -131,6 +135,7 @@ def compile_command(
         ),
         weights=weights,
         emit=tuple(sorted(set(parsing.names(emit)))),
+        self_test=self_test,
         timers=timers,
         verify=verify,
         **_about(settings),

@@ -20,6 +20,7 @@ from tfaot.cli.export import export_command
 from tfaot.cli.inspect import inspect_command
 from tfaot.cli.plan import plan_command
 from tfaot.cli.run import run_command
+from tfaot.cli.selftest import selftest_command
 from tfaot.cli.verify import verify_command
 from tfaot.cli.weights import weights_command
 from tfaot.errors import TfaotError
@@ -41,6 +42,7 @@ app.command("compile")(compile_command)
 app.command("inspect")(inspect_command)
 app.command("verify")(verify_command)
 app.command("run")(run_command)
+app.command("selftest")(selftest_command)
 app.command("plan")(plan_command)
 app.command("export")(export_command)
 app.command("weights")(weights_command)

@@ -14,21 +14,19 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from tfaot.codegen.body import BodyEmitter, KernelFacts, Variant
+from tfaot.codegen.data import LateData, used
 from tfaot.codegen.dispatch import Dispatch, Level
 from tfaot.codegen.entry import EntryEmitter
 from tfaot.codegen.external import ExternalWeights, with_identity
 from tfaot.codegen.functions import KernelFunctions
+from tfaot.codegen.self_test import SelfTest, SelfTestLayout
 from tfaot.codegen.target import Target
 from tfaot.codegen.timers import Timers
-from tfaot.codegen.types import I8
 from tfaot.schedule.composition import Composition
-from tfaot.schedule.sizes import ALIGNMENT, Bytes
+from tfaot.schedule.sizes import Bytes
 from tfaot.schedule.weights import SLACK, WeightBlob
 from tfaot.signature import Signature
 from tfaot.weights_file import identity
-
-MARKER_BYTES = 64
-"""Bytes at the start of the blob's place that tell where in the object it is."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,13 @@ class GeneratedModule:
 
     Attributes:
         text: the IR; in it the blob is zeros that begin with `marker`.
-        weights: the blob, which `SLACK` bytes follow; its place is at least `MARKER_BYTES` long.
+        weights: the blob, which `SLACK` bytes follow; its place is as long as `marker` at least.
         marker: what to look for in the object, to put the blob there.
         structure: hash of all that weights must fit, where they are outside of the object; else
             empty.
         workspace: bytes of workspace, a polynomial in n.
         kernels: in the order in which they run, of the last instruction set.
+        self_test: what NAME_self_test needs, None where there is none.
     """
 
     text: str
@@ -51,6 +50,7 @@ class GeneratedModule:
     workspace: Bytes
     kernels: tuple[KernelFacts, ...]
     structure: bytes = b""
+    self_test: SelfTestLayout | None = None
 
 
 def generate(
@@ -62,6 +62,7 @@ def generate(
     composition: Composition | None = None,
     timers: bool = False,
     external: bool = False,
+    self_test: bool = False,
 ) -> GeneratedModule:
     """Generate the code of an artifact.
 
@@ -73,13 +74,14 @@ def generate(
         composition: how static variants make other batch sizes; None where they can't.
         timers: whether each kernel is timed, for looking at one thread's calls.
         external: whether the weights are outside of the object.
+        self_test: whether NAME_self_test and room for its golden rows are part of the object.
     """
     module = ir.Module(name)
     module.triple = targets[0].triple
     clock = Timers(module, name) if timers else None
-    symbol = f"{name}_weights"
+    place = LateData(module, f"{name}_weights")
     outside = ExternalWeights(module, name) if external else None
-    variable = None if external else _variable(module, symbol)
+    variable = None if external else place.declare()
     blob = WeightBlob()
     entry = EntryEmitter(module, name, signature, composition, outside)
     levels: list[Level] = []
@@ -99,7 +101,10 @@ def generate(
     dispatch = Dispatch(module, name, levels) if len(levels) > 1 else None
     workspace = entry.emit(levels, dispatch)
     weights = blob.to_bytes()
-    marker = hashlib.sha512(f"tfaot weights {name}".encode()).digest()
+    test = None
+    if self_test:
+        test = SelfTest(module, name, signature, targets, variants, workspace)
+        test.emit(dispatch)
     structure = b""
     if outside is not None:
         outside.emit(len(weights))
@@ -107,22 +112,21 @@ def generate(
         structure = _structure(text, signature, blob)
         text = with_identity(text, outside.identity_symbol, identity(structure, len(weights)))
     else:
-        text = _text(module, symbol, len(weights), marker)
+        text = place.define(_plain_text(module), len(weights), SLACK)
+        kept = [place.symbol] if weights else []
+        if test is not None:
+            text = test.define(text)
+            kept.append(test.data.symbol)
+        text += used(kept)
     return GeneratedModule(
         text=clock.defined(text) if clock is not None else text,
         weights=weights,
-        marker=marker,
+        marker=place.marker,
         workspace=workspace,
         kernels=tuple(facts),
         structure=structure,
+        self_test=test.layout if test is not None else None,
     )
-
-
-def _variable(module: ir.Module, symbol: str) -> ir.GlobalVariable:
-    variable = ir.GlobalVariable(module, I8, symbol)
-    variable.linkage = "external"
-    variable.global_constant = True
-    return variable
 
 
 def _structure(text: str, signature: Signature, blob: WeightBlob) -> bytes:
@@ -154,36 +158,6 @@ def _plain_text(module: ir.Module) -> str:
             set.add(function.attributes, '"no-jump-tables"="true"')
             function.attributes.add("nounwind")
     return str(module)
-
-
-def _text(module: ir.Module, symbol: str, weights_bytes: int, marker: bytes) -> str:
-    text = _plain_text(module)
-    old = f'@"{symbol}" = external constant i8'
-    assert old in text
-    section = _section(module.name, module.triple)
-    start = "".join(f"\\{byte:02X}" for byte in marker)
-    # LLVM never sees the numbers: it writes zeros, which it must not take for the weights.
-    size = max(weights_bytes, MARKER_BYTES) + SLACK
-    first, rest = f"[{MARKER_BYTES} x i8]", f"[{size - MARKER_BYTES} x i8]"
-    new = (
-        f'@"{symbol}" = internal externally_initialized constant <{{ {first}, {rest} }}> '
-        f'<{{ {first} c"{start}", {rest} zeroinitializer }}>, '
-        f'section "{section}", align {ALIGNMENT}'
-    )
-    if weights_bytes:
-        # Even where LLVM finds that no result depends on them: what is there must be filled.
-        new += (
-            f'\n@llvm.compiler.used = appending global [1 x ptr] [ptr @"{symbol}"], '
-            'section "llvm.metadata"'
-        )
-    return text.replace(old, new)
-
-
-def _section(name: str, triple: str) -> str:
-    """A section of read-only data of the model's own, as the object's format spells it."""
-    if "macos" in triple:
-        return "__TEXT,__const"
-    return f".rdata${name}" if "windows" in triple else f".rodata.{name}"
 
 
 __all__ = ["SLACK", "GeneratedModule", "KernelFacts", "Variant", "generate"]

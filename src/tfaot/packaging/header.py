@@ -24,7 +24,7 @@ _MEMBERS = frozenset(
     code_bytes data_bytes stack_bytes
     rows_independent max_batch workspace_is_constant workspace workspace_bytes info run run_or_throw
     small_stack_bytes batch_rules rules parts count isa set_max_isa isa_status apply_max_isa
-    evaluate status weights_file weights_file_bytes attach_weights map_weights
+    evaluate status self_test weights_file weights_file_bytes attach_weights map_weights
     """.split()  # noqa: SIM905
 )
 
@@ -205,6 +205,7 @@ def header_text(manifest: Manifest) -> str:
         weights_file=comment(weights.file) if weights else "",
         weights_literal=c_string(weights.file) if weights else "",
         weights_file_bytes=weights.bytes if weights else 0,
+        self_test_bytes=manifest.self_test.workspace_bytes if manifest.self_test else 0,
         map_weights=(templates / "map_weights.h").read_text("utf-8"),
         workspace_bytes=size,
         workspace_alignment=manifest.workspace.alignment,

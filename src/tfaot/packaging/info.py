@@ -29,6 +29,7 @@ _MODEL_FIELDS = (
     + ["ptr"] * 3
     + ["i64"] * 2
     + ["ptr", "i64", "ptr"]
+    + ["i64", "ptr"]
 )
 _FIELD_BYTES = {"i32": 4, "i64": 8, "ptr": 8}
 MODEL_INFO_BYTES = sum(_FIELD_BYTES[f] for f in _MODEL_FIELDS)
@@ -110,6 +111,8 @@ class _InfoWriter:
             self._string(m.weights.structure if m.weights is not None else ""),
             str(m.weights.bytes if m.weights is not None else 0),
             self._forward("attach_weights", "i32", ["ptr", "i64"], m.symbols.attach_weights),
+            str(m.self_test.workspace_bytes if m.self_test is not None else 0),
+            self._forward("self_test", "i32", ["ptr"], m.symbols.self_test),
         ]
         fields = ", ".join(f"{t} {v}" for t, v in zip(_MODEL_FIELDS, values, strict=True))
         record = f"@{record_symbol(m.name)}"

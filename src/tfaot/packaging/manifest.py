@@ -191,8 +191,9 @@ class Symbols:
     """The object's global functions.
 
     `set_max_isa` is there only where the object chooses an instruction set, `run_parts` only where
-    static batch sizes are composed to others, `attach_weights` only where the weights are outside.
-    `timers` is data, of builds that time their kernels.
+    static batch sizes are composed to others, `attach_weights` only where the weights are outside,
+    `self_test` only where golden rows are inside. `timers` is data, of builds that time their
+    kernels.
     """
 
     run: str
@@ -202,6 +203,7 @@ class Symbols:
     run_parts: str | None = None
     timers: str | None = None
     attach_weights: str | None = None
+    self_test: str | None = None
 
     @classmethod
     def of(
@@ -212,6 +214,7 @@ class Symbols:
         composes: bool = False,
         timed: bool = False,
         external: bool = False,
+        tested: bool = False,
     ) -> Symbols:
         """The symbols of the model called `name`."""
         return cls(
@@ -222,6 +225,7 @@ class Symbols:
             f"{name}_run_parts" if composes else None,
             f"{name}_timers" if timed else None,
             f"{name}_attach_weights" if external else None,
+            f"{name}_self_test" if tested else None,
         )
 
     @property
@@ -235,6 +239,7 @@ class Symbols:
             self.run_parts,
             self.timers,
             self.attach_weights,
+            self.self_test,
         )
         return tuple(name for name in found if name is not None)
 
@@ -258,6 +263,14 @@ class Source:
     version: str | None = None
     description: str | None = None
     author: str | None = None
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Golden rows in the object: how many, and the bytes of memory that running them takes."""
+
+    batch: int
+    workspace_bytes: int
 
 
 @dataclass(frozen=True)
@@ -292,6 +305,7 @@ class Manifest:
     namespace: str = DEFAULT_NAMESPACE
     headers: tuple[str, ...] = ()
     weights: ExternalWeights | None = None
+    self_test: SelfTest | None = None
     verification: dict[str, Json] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -480,6 +494,7 @@ def _check(manifest: Manifest) -> None:
         composes=manifest.batch.is_composed,
         timed=manifest.symbols.timers is not None,
         external=manifest.weights is not None,
+        tested=manifest.self_test is not None,
     )
     demand(manifest.symbols == symbols, "symbols", "not those of the name")
     demand(manifest.workspace.alignment == WORKSPACE_ALIGNMENT, "workspace.alignment", "not 64")

@@ -21,6 +21,7 @@ from tfaot.packaging.manifest import (
     ListedDim,
     Manifest,
     ObjectFile,
+    SelfTest,
     Source,
     Symbols,
     Target,
@@ -79,7 +80,9 @@ def describe_object(path: Path, loaded: LoadedObject) -> Manifest:
             dispatches=len(cpus) > 1,
             composes=batch.is_composed,
             external=bool(structure),
+            tested=record.self_test_bytes > 0,
         ),
+        self_test=SelfTest(1, record.self_test_bytes) if record.self_test_bytes else None,
         source=Source(
             "object",
             _text(record.source_digest),

@@ -77,6 +77,8 @@ class ModelRecord(ctypes.Structure):
         ("weights_structure", ctypes.c_char_p),
         ("weights_file_bytes", ctypes.c_int64),
         ("attach_weights", ctypes.c_void_p),
+        ("self_test_bytes", ctypes.c_int64),
+        ("self_test", ctypes.c_void_p),
     )
 
 

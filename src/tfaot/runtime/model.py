@@ -43,6 +43,7 @@ OBJECT_SUFFIXES = {".o", ".obj"}
 
 _KNOWN_SHAPES = 256  # kept by each model, so that a loop over a few batch sizes checks them once
 _KEEP_BYTES = 4 << 20  # larger workspaces are freed after each call
+_SELF_TEST_FAILED = 17
 _STATUS = {
     1: "the batch size is negative",
     2: "a buffer is missing",
@@ -205,6 +206,27 @@ class Model:
             )
         if self._set_max_isa is not None:
             self._set_max_isa(ISA_LEVELS.get(level or "", 0))
+
+    def self_test(self) -> bool:
+        """Whether this CPU computes the golden rows in the object to the bit.
+
+        Raises:
+            ArtifactError: the object has none.
+            InputError: the object refuses to run.
+        """
+        symbol, test = self._manifest.symbols.self_test, self._manifest.self_test
+        if symbol is None or test is None:
+            raise ArtifactError(
+                f"model '{self._manifest.name}' has no golden rows: compile it with --self-test"
+            )
+        function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self._object.address(symbol))
+        buffer, address = self._make_workspace(test.workspace_bytes, test.batch)
+        status = int(function(address))
+        del buffer
+        if status not in (0, _SELF_TEST_FAILED):
+            reason = _STATUS.get(status, f"status {status}")
+            raise InputError(f"model '{self._manifest.name}' refuses its golden rows: {reason}")
+        return status == 0
 
     def timers(self) -> ctypes.Array[ctypes.c_int64]:
         """Ticks and calls of each kernel so far, of a model compiled with timers; writable.

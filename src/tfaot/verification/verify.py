@@ -160,7 +160,7 @@ def _check_levels(
     for level in lower_levels(compiled):
         progress("verify", level)
         with limited(compiled, level):
-            again = [replace(run, actual=_run_compiled(compiled, run.inputs)) for run in runs]
+            again = [replace(run, actual=run_compiled(compiled, run.inputs)) for run in runs]
         if same_bits_expected(best, level):
             for run, other in zip(runs, again, strict=True):
                 pairs = list(zip(run.actual, other.actual, strict=True))
@@ -291,7 +291,7 @@ class _Run:
         tensorflow: list[Array],
     ) -> _Run:
         module = _module_for(lowered, batch)
-        actual = _run_compiled(compiled, inputs)
+        actual = run_compiled(compiled, inputs)
         if module is None or batch == 0:
             # HLO of one row before the first has no meaning without rows; TensorFlow's has.
             module, expected, seconds = None, [np.asarray(t) for t in tensorflow], 0.0
@@ -369,11 +369,23 @@ def _rows_of(arrays: Sequence[Array], specs: Sequence[Any], rows: Array) -> list
     ]
 
 
-def _run_compiled(compiled: Model, inputs: Sequence[Array]) -> list[Array]:
+def run_compiled(compiled: Model, inputs: Sequence[Array]) -> list[Array]:
+    """The outputs of an artifact, in their order."""
     result = compiled(*inputs)
     if len(compiled.outputs) == 1:
         return [result]
     return [result[tensor.name] for tensor in compiled.outputs]
+
+
+def fitting_inputs(model: Model, loaded: LoadedModel | None, batch: int) -> list[Array]:
+    """Inputs that TensorFlow takes; seeded ones where there is no TensorFlow to ask."""
+    if loaded is not None:
+        taken = _Reference(loaded).run(batch)
+        if taken is not None:
+            return taken[0]
+    from tfaot.profiling.kernels import random_inputs
+
+    return random_inputs(model, batch)
 
 
 def _module_for(lowered: Lowered, batch: int) -> Module | None:
@@ -389,7 +401,7 @@ def _check_rows(compiled: Model, signature: Signature, run: _Run) -> None:
         return
     middle = run.batch // 2
     for rows in (np.array([middle]), np.arange(middle, min(middle + 7, run.batch))):
-        again = _run_compiled(compiled, _rows_of(run.inputs, signature.inputs, rows))
+        again = run_compiled(compiled, _rows_of(run.inputs, signature.inputs, rows))
         whole = _rows_of(run.actual, signature.outputs, rows)
         for spec, ours, theirs in zip(signature.outputs, again, whole, strict=True):
             if ours.tobytes() != np.ascontiguousarray(theirs).tobytes():
@@ -408,7 +420,7 @@ def _check_repeated(compiled: Model, signature: Signature, run: _Run, batch: int
     if any(batch_axis(s) is None for s in signature.outputs):
         return
     rows = np.arange(batch) % run.batch
-    again = _run_compiled(compiled, _rows_of(run.inputs, signature.inputs, rows))
+    again = run_compiled(compiled, _rows_of(run.inputs, signature.inputs, rows))
     whole = _rows_of(run.actual, signature.outputs, rows)
     for spec, ours, theirs in zip(signature.outputs, again, whole, strict=True):
         if ours.tobytes() != np.ascontiguousarray(theirs).tobytes():

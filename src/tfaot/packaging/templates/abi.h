@@ -59,7 +59,8 @@ enum tfaot_status {
   TFAOT_TRUNCATED_WEIGHTS = 13,  /* the end of the file is missing */
   TFAOT_CORRUPT_WEIGHTS = 14,    /* the contents don't have the checksum that the file tells */
   TFAOT_MISALIGNED_WEIGHTS = 15, /* not at an address that is a multiple of 64 */
-  TFAOT_UNREADABLE_WEIGHTS = 16  /* there is no such file, or it can't be mapped */
+  TFAOT_UNREADABLE_WEIGHTS = 16, /* there is no such file, or it can't be mapped */
+  TFAOT_SELF_TEST_FAILED = 17    /* the golden rows came out otherwise on this CPU */
 };
 
 static inline const char *tfaot_status_string(int status) {
@@ -81,6 +82,7 @@ static inline const char *tfaot_status_string(int status) {
     case TFAOT_CORRUPT_WEIGHTS: return "weights are corrupt";
     case TFAOT_MISALIGNED_WEIGHTS: return "weights are not aligned to 64 bytes";
     case TFAOT_UNREADABLE_WEIGHTS: return "weights can't be read";
+    case TFAOT_SELF_TEST_FAILED: return "the golden rows came out otherwise on this CPU";
     default: return "unknown status";
   }
 }
@@ -151,6 +153,8 @@ struct tfaot_model_info {
   const char *weights_structure; /* what a file of weights must fit, in hex; empty: none is needed */
   int64_t weights_file_bytes;    /* its length, 0 where none is needed */
   int (*attach_weights)(const void *data, int64_t bytes); /* NULL where none is needed */
+  int64_t self_test_bytes;        /* memory that self_test takes, 0 where there is none */
+  int (*self_test)(void *memory); /* NULL where the object has no golden rows */
 };
 #elif TFAOT_ABI_VERSION < 3
 #error "include the header of the model that the newest tfaot compiled first"
