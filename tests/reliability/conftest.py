@@ -10,15 +10,12 @@ from pathlib import Path
 
 import pytest
 from consumer_models import compile_to
-from zoo import compile_zoo, zoo
+from zoo import CHOOSING, compile_zoo, write_list, zoo
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 HERE = Path(__file__).parent
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-CHOOSING = ("zoo_control", "zoo_mixing_user", "zoo_scatter", "zoo_sorts", "zoo_stitched_user")
-"""Models that hold all levels even in the fast tests; in the slow ones all do."""
-
 _PACKAGES = {"cc": "gcc", "c++": "g++"}
 
 
@@ -33,13 +30,6 @@ def tool() -> Callable[[str], str]:
         return path
 
     return find
-
-
-def write_list(folder: Path, names: tuple[str, ...]) -> None:
-    """models.h, which zoo.h reads."""
-    lines = [*(f'#include "{name}.h"' for name in names), "#define MODELS \\"]
-    lines += [f"  {name}_info, \\" for name in names]
-    (folder / "models.h").write_text("\n".join(lines) + "\n\n")
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from classes import program_of
 from compiled import compile_module
-from conftest import CHOOSING
 from guard_pages import run_between_guard_pages
-from zoo import zoo
+from zoo import CHOOSING, zoo
 
 from tfaot.ir.printer import print_module
 from tfaot.ir.text import parse_module

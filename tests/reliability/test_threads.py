@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 from classes import program_of
-from conftest import CHOOSING, write_list
 from consumer_models import compile_to
-from zoo import zoo
+from zoo import CHOOSING, write_list, zoo
 
 from tfaot.packaging.manifest import read_manifest
 

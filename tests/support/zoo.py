@@ -31,6 +31,9 @@ from tfaot.testing.build import (
 B = BatchDim(1)
 F32, S32 = DType.F32, DType.S32
 
+CHOOSING = ("zoo_control", "zoo_mixing_user", "zoo_scatter", "zoo_sorts", "zoo_stitched_user")
+"""Models that hold all levels even in the fast tests; in the slow ones all do."""
+
 Outputs = Any  # an instruction, or a tuple of them
 _RECIPES: dict[str, Callable[[ModuleBuilder], Outputs]] = {}
 
@@ -65,6 +68,13 @@ def compile_zoo(folder: Path, target: str, names: tuple[str, ...] = ()) -> dict[
     """Artifacts of the models in a folder; `names` chooses some."""
     chosen = {n: m for n, m in zoo().items() if not names or n in names}
     return {name: compile_to(folder, m, target, name) for name, m in chosen.items()}
+
+
+def write_list(folder: Path, names: tuple[str, ...]) -> None:
+    """models.h, which zoo.h reads."""
+    lines = [*(f'#include "{name}.h"' for name in names), "#define MODELS \\"]
+    lines += [f"  {name}_info, \\" for name in names]
+    (folder / "models.h").write_text("\n".join(lines) + "\n\n")
 
 
 def _weights(b: ModuleBuilder, *dims: int) -> Instruction:
