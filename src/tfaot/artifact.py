@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfaot.errors import UsageError
+from tfaot.replacing import replace_files
 
 if TYPE_CHECKING:
     from tfaot.packaging.manifest import Manifest
@@ -109,15 +108,7 @@ def write_artifact(
         # Last, since it vouches for the object.
         f"{name}.json": manifest.to_json().encode(),
     }
-    with _temporary_files(directory, contents) as written:
-        for file in written:
-            if (directory / file).is_dir():
-                raise UsageError(f"'{directory / file}' is a folder: remove it or choose --name")
-        for file, temporary in written.items():
-            try:
-                temporary.replace(directory / file)
-            except OSError as error:
-                raise UsageError(f"can't write '{directory / file}': {error.strerror}") from None
+    replace_files(directory, contents)
     return Artifact(
         directory / f"{name}.h",
         directory / f"{name}.o",
@@ -137,49 +128,4 @@ def write_file(path: Path, data: bytes) -> None:
     check_output_dir(path.parent)
     if path.is_dir():
         raise UsageError(f"'{path}' is a folder: give the path of a file (-o)")
-    with _temporary_files(path.parent, {path.name: data}) as written:
-        try:
-            written[path.name].replace(path)
-        except OSError as error:
-            raise UsageError(f"can't write '{path}': {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def _temporary_files(directory: Path, contents: Mapping[str, bytes]) -> Iterator[dict[str, Path]]:
-    """Contents written under temporary names; what was not renamed is removed at the end.
-
-    So are the folders made for them, where nothing was put into them.
-    """
-    written: dict[str, Path] = {}
-    made: list[Path] = []
-    umask = os.umask(0)
-    os.umask(umask)
-    try:
-        for file, data in contents.items():
-            try:
-                folder = (directory / file).parent
-                made.extend(_make_folders(folder))
-                descriptor, name = tempfile.mkstemp(prefix=f".{Path(file).name}-", dir=folder)
-                written[file] = Path(name)
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                written[file].chmod(0o666 & ~umask)
-            except OSError as error:
-                raise UsageError(f"can't write '{directory / file}': {error.strerror}") from None
-        yield written
-    finally:
-        for temporary in written.values():
-            temporary.unlink(missing_ok=True)
-        for folder in reversed(made):
-            with contextlib.suppress(OSError):  # what is in use is not empty
-                folder.rmdir()
-
-
-def _make_folders(folder: Path) -> Iterator[Path]:
-    """Make `folder` and its parents; each that was not there, outermost first."""
-    if not folder.is_dir():
-        yield from _make_folders(folder.parent)
-        folder.mkdir()
-        yield folder
+    replace_files(path.parent, {path.name: data})

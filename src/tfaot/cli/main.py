@@ -6,6 +6,7 @@ tfaot itself, or a budget that is passed (`inspect --max-bytes`); 130 interrupte
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -31,6 +32,7 @@ _WrongCommandLine: type[Exception] = next(
 )
 
 _INTERRUPTED = 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="tfaot",
@@ -90,6 +92,9 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # the last resort: whatever is left is an error of tfaot itself
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            place = f"'{error.filename}': " if error.filename else ""
+            return _fail(f"no room left: {place}{error.strerror} (TMPDIR names another disk)", 2)
         if os.environ.get("TFAOT_DEBUG"):
             traceback.print_exc()
         reason = " ".join(str(error).split())

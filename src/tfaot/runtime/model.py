@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +112,7 @@ class Model:
             manifest = describe_object(self._path, self._object)
             self._check_cpu(manifest)
         else:
-            manifest = read_manifest(self._path)
-            self._check_cpu(manifest)
-            self._object = LoadedObject(
-                self._path.parent / manifest.object.file, manifest.object.sha256
-            )
+            manifest, self._object = self._open()
         if weights is not None and manifest.weights is None:
             raise InputError(f"model '{manifest.name}' has its weights in the object: give none")
         self._manifest = manifest
@@ -156,6 +153,21 @@ class Model:
         self._constant = manifest.workspace.bytes
         self._alignment = manifest.workspace.alignment
         self._plans: dict[tuple[tuple[int, ...], ...], _Plan] = {}
+
+    def _open(self) -> tuple[Manifest, LoadedObject]:
+        """A manifest and the object that belongs to it."""
+        try:
+            return self._read()
+        except ArtifactError:
+            # A compile may have replaced the files in between.
+            with _no_writer(self._path.parent):
+                return self._read()
+
+    def _read(self) -> tuple[Manifest, LoadedObject]:
+        manifest = read_manifest(self._path)
+        self._check_cpu(manifest)
+        file = self._path.parent / manifest.object.file
+        return manifest, LoadedObject(file, manifest.object.sha256)
 
     def _check_cpu(self, manifest: Manifest) -> None:
         try:
@@ -482,3 +494,16 @@ class Model:
 def load(path: str | Path, weights: str | Path | None = None) -> Model:
     """The compiled model whose manifest is `path`; see `Model`."""
     return Model(path, weights)
+
+
+@contextlib.contextmanager
+def _no_writer(folder: Path) -> Iterator[None]:
+    """The folder while nobody replaces files in it: writers lock it."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):  # no such locks here: nothing to wait for
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield

@@ -26,6 +26,7 @@ from tfaot.codegen.kernels.row_table import RowTable, Segments, row_table
 from tfaot.codegen.kernels.tile_epilogue import tile_epilogue
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import tile_shape
+from tfaot.codegen.stack_memory import on_stack
 from tfaot.codegen.types import I64, memory_element
 from tfaot.ir.attributes import Convolution
 from tfaot.ir.module import Instruction
@@ -137,8 +138,7 @@ class _TiledConvolution:
     def emit(self) -> None:
         builder = self.context.builder
         widest = max(v * h for v, h in (*self.tiles.heights, (1, self.tiles.tallest)))
-        self.sums = builder.alloca(self.element, size=as_value(widest * LANES))
-        self.sums.align = 64
+        self.sums = on_stack(builder, self.element, widest * LANES, align=64)
         self.epilogue = tile_epilogue(self.context, self.anchor, whole=self.columns % LANES == 0)
         for number, axes in enumerate(combinations(*self.axes)):
             self._phase(number, axes)

@@ -22,6 +22,7 @@ from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.reduce import BLOCK
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER, TileShape, tile_shape
+from tfaot.codegen.stack_memory import on_stack
 from tfaot.codegen.types import I64, memory_element
 from tfaot.ir.attributes import Dot
 from tfaot.ir.module import Instruction
@@ -71,9 +72,7 @@ class _TiledDot:
     def emit(self) -> None:
         context = self.context
         widest = max(v * h for v, h in self.tiles.heights)
-        scratch = context.builder.alloca(self.element, size=as_value(widest * LANES))
-        scratch.align = 64
-        self.scratch = scratch
+        self.scratch = on_stack(context.builder, self.element, widest * LANES, align=64)
         self.epilogue = self._epilogue_function()
         context.loops(self.batch, self._matrix)
 

@@ -20,6 +20,7 @@ from tfaot.codegen.kernels.common import KernelContext
 from tfaot.codegen.kernels.gathered import TABLE_ROWS, zeros
 from tfaot.codegen.loops import Loop, for_range
 from tfaot.codegen.microkernel import POINTER
+from tfaot.codegen.stack_memory import on_stack
 from tfaot.codegen.types import I1, I64
 from tfaot.ir.module import Instruction
 from tfaot.schedule.fusion import storage_of
@@ -158,9 +159,8 @@ class _TableEmitter:
     def emit(self) -> RowTable:
         outer = self.outer
         assert outer.nested is not None
-        with outer.builder.goto_entry_block():
-            places = outer.builder.alloca(I64, size=as_value(TABLE_ROWS))
-            flag = outer.builder.alloca(I1)
+        places = on_stack(outer.builder, I64, TABLE_ROWS)
+        flag = on_stack(outer.builder, I1)
         name = outer.builder.function.name
         context, (out, out_flag, first, rows, feature) = outer.nested(
             f"rows{self.number}", [POINTER, POINTER, I64, I64, I64]
@@ -262,7 +262,7 @@ class _TableEmitter:
         return builder.load(offset_slots, typ=_LANES, align=8), origins
 
     def _slots(self, builder: ir.IRBuilder) -> ir.Value:
-        return builder.alloca(I64, size=as_value(TABLE_ROWS))
+        return on_stack(builder, I64, TABLE_ROWS)
 
     def _put(self, builder: ir.IRBuilder, slots: ir.Value, row: ir.Value, value: ir.Value) -> None:
         builder.store(value, builder.gep(slots, [row], source_etype=I64))
