@@ -25,7 +25,7 @@ from tfaot.errors import (
 
 if TYPE_CHECKING:
     from tfaot.artifact import Artifact
-    from tfaot.check import CheckReport
+    from tfaot.checker import CheckReport
     from tfaot.runtime.model import Model
 
 __version__ = "0.1.0"
@@ -79,7 +79,7 @@ def check(model: Any, **options: Any) -> CheckReport:
 
     Args:
         model: as in `compile`.
-        **options: as in `tfaot.check.check_model`: `signature`, `inputs`, `outputs`,
+        **options: as in `tfaot.checker.check_model`: `signature`, `inputs`, `outputs`,
             `input_shapes`, `set_values`, `custom_objects`, `batch_sizes`, `static`, `xla_flags`,
             `tf_xla_flags`.
 
@@ -89,7 +89,7 @@ def check(model: Any, **options: Any) -> CheckReport:
     Raises:
         TfaotError: there is no model, or an option is wrong.
     """
-    from tfaot.check.check import check_model
+    from tfaot.checker.check import check_model
 
     return check_model(model, **options)
 

@@ -9,7 +9,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from tfaot.check.table import supported
+from tfaot.checker.table import supported
 from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Lowered, Origin, build
 from tfaot.errors import TfaotError

@@ -78,7 +78,7 @@ def check_command(
     source = model if model is not None else settings and str(settings.saved_model)
     if not source:
         raise UsageError("no model: give MODEL, a configuration with --config, or --table")
-    from tfaot.check import check_model
+    from tfaot.checker import check_model
     from tfaot.cli.progress import Progress
 
     with Progress(quiet) as progress:
@@ -111,7 +111,7 @@ def check_command(
 
 
 def _print_table(as_json: bool, quiet: bool) -> None:
-    from tfaot.check.table import support_table
+    from tfaot.checker.table import support_table
     from tfaot.cli.check_text import print_support, support_json
     from tfaot.cli.progress import Progress
 

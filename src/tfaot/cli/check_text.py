@@ -5,14 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from tfaot.check.report import Answer, BatchReport, CheckReport, OpReport
-from tfaot.check.table import SupportTable
+from tfaot.checker.report import Answer, BatchReport, CheckReport, OpReport
+from tfaot.checker.table import SupportTable
 
 _PLUMBING = frozenset({"Const", "Identity", "IdentityN", "NoOp", "Placeholder"})
 """Ops that compute nothing: listed with --all."""
 
 _SHOWN = 4
-_WIDE = 10_000
+"""XLA ops of a row that stands for several nodes."""
+
+_LEGEND = {
+    "-": "nothing is left of it: computed when the model is compiled, or part of another op",
+    "?": "not known, for it depends on what can't be compiled",
+}
 
 Row = tuple[str, ...]
 
@@ -37,10 +42,14 @@ def print_report(report: CheckReport, *, every: bool) -> None:
         columns = ("", "ops", "op", "types", "layer", "XLA ops")
         groups = [g for g in report.groups() if g[0].problem or g[0].op not in _PLUMBING]
         rows = [
-            (_mark(g[0]), str(len(g)), g[0].op, _types(g[0]), _layers(g), _became(g[0], _SHOWN))
+            (_mark(g[0]), str(len(g)), g[0].op, _types(g[0], 3), _layers(g), _became(g[0], _SHOWN))
             for g in groups
         ]
     _table(columns, rows)
+    marks = {row[0] for row in rows} | {row[-1] for row in rows}
+    for mark, meaning in _LEGEND.items():
+        if mark in marks:
+            _line(f"{mark:<3} {meaning}")
     for line in _foot(report):
         _line(line)
 
@@ -142,9 +151,12 @@ def _mark(op: OpReport) -> str:
     return "?" if Answer.UNKNOWN in (op.xla, op.generated) else "ok"
 
 
-def _types(op: OpReport) -> str:
-    given = ", ".join(op.outputs)
-    return f"{', '.join(op.inputs)} -> {given}" if op.inputs else given
+def _types(op: OpReport, shown: int = 1000) -> str:
+    taken, given = (
+        ", ".join(side[:shown]) + (f" +{len(side) - shown}" if len(side) > shown else "")
+        for side in (op.inputs, op.outputs)
+    )
+    return f"{taken} -> {given}" if op.inputs else given
 
 
 def _node(op: OpReport) -> str:

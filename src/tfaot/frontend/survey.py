@@ -61,7 +61,8 @@ class Survey:
         self._sides = (graph.inputs, graph.outputs)
         opened = hollow(graph, backend.is_weight)
         self._graph, self._weights = opened.graph, opened.weights
-        self._dims = _input_dims(self._graph.inputs, source)
+        # Nothing is inferred where an op is unknown, so nothing has to be known of the inputs.
+        self._dims = [] if self._unknown else _input_dims(self._graph.inputs, source)
         self._has_batch = any(None in dims for dims in self._dims)
         self._types = self._infer()
         self._callers = _callers(self._graph.graph_def)
@@ -84,13 +85,13 @@ class Survey:
                 outputs,
                 known,
                 kernel,
-                other_types=not kernel and bool(asked.get(node.op)),
+                other_types=() if kernel else xla.kernel_types(asked.get(node.op, [])),
                 refused=kind.value if kind is not None else "",
             )
         for name in self._weights:
             types = [t.tensors([name]) for t in self._types]
             _, outputs = type_texts([((), t) for t in types], PROBES)
-            yield SurveyedNode(name, "Const", "", name, (), outputs, True, True, False, "")
+            yield SurveyedNode(name, "Const", "", name, (), outputs, True, True, (), "")
 
     def interface(self) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
         """Names and types of the inputs, and of the outputs."""

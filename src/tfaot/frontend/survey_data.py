@@ -20,7 +20,7 @@ class SurveyedNode:
         outputs: types of its results.
         known: whether this TensorFlow has such an op.
         kernel: whether XLA has a kernel for the op with these types.
-        other_types: whether it has one for the op with other types.
+        other_types: the types for which it has one, where it has none for these.
         refused: why tfaot refuses the op in any model; empty for all others.
     """
 
@@ -32,7 +32,7 @@ class SurveyedNode:
     outputs: tuple[str, ...]
     known: bool
     kernel: bool
-    other_types: bool
+    other_types: tuple[str, ...]
     refused: str
 
 

@@ -99,7 +99,7 @@ def type_texts(
         probes: both at one or two batch sizes.
         batches: these sizes.
     """
-    sides = []
+    sides: list[tuple[str, ...]] = []
     for side in range(2):
         columns = [probe[side] for probe in probes]
         if not columns or len({len(c) for c in columns}) != 1:

@@ -84,6 +84,13 @@ def has_kernel(node: Any, known: dict[str, list[Any]]) -> bool:
     return any(_accepts(kernel, node) for kernel in known[node.op])
 
 
+def kernel_types(kernels: Sequence[Any]) -> tuple[str, ...]:
+    """The types that some kernels take, by any of their type attributes."""
+    dtypes = tf_module().dtypes
+    numbers = {t for k in kernels for c in k.constraint for t in c.allowed_values.list.type}
+    return tuple(sorted(str(dtypes.as_dtype(number).name) for number in numbers))
+
+
 def register_kernels() -> None:
     """Let TensorFlow register XLA's kernels, which it does when it first compiles with XLA."""
     tf = tf_module()

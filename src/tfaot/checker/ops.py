@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tfaot.check.advice import Problem, advice_for
-from tfaot.check.report import Answer, OpReport
+from tfaot.checker.advice import Problem, advice_for
+from tfaot.checker.report import Answer, OpReport
 from tfaot.frontend.survey_data import SurveyedNode
 from tfaot.ir.module import Module
 
@@ -47,8 +47,10 @@ def kernel_problem(node: SurveyedNode) -> Problem | None:
         return Problem("refused", node.refused)
     if node.kernel or node.op in _PASS_ON:
         return None
-    what = "these types of it" if node.other_types else "it"
-    return Problem("kernel", f"XLA has no kernel for {what}")
+    if node.other_types:
+        known = ", ".join(node.other_types)
+        return Problem("kernel", f"XLA has no kernel for these types of it (it has for {known})")
+    return Problem("kernel", "XLA has no kernel for it")
 
 
 def xla_ops(modules: Iterable[Module]) -> dict[str, tuple[str, ...]]:

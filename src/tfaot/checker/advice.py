@@ -165,8 +165,8 @@ FAMILIES = (
     _family(
         "sparse tensors",
         "Sparse\\w+ \\w*SparseMatrix\\w* AddSparse\\w+ TakeManySparse\\w+ SetSize",
-        "feed dense tensors (tf.sparse.to_dense before the model), and use the dense ops: tf.matmul, "
-        "tf.reduce_sum, tf.gather",
+        "feed dense tensors (tf.sparse.to_dense before the model), and use the dense ops: "
+        "tf.matmul, tf.reduce_sum, tf.gather",
     ),
     _family(
         "ragged tensors",
@@ -231,10 +231,10 @@ FAMILIES = (
 """In this order: the first that matches an op is told."""
 
 _OTHER = "compute it before or after the model, or with other ops"
-_TYPES = "cast the operands, to float32 or int32: tf.cast"
+_TYPES = "cast the operands to another type with tf.cast, and the result back"
 _CUSTOM = (
-    "write what the op does with TensorFlow's own ops (a tf.function that does the same), and export "
-    "again"
+    "write what the op does with TensorFlow's own ops (a tf.function that does the same), and "
+    "export again"
 )
 _CONSTANT = (
     "XLA must know this operand at compile time: make it a constant of the model, or fix the input "

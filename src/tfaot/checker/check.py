@@ -2,9 +2,9 @@
 
 Input: a model and the options of a compile. Output: a `CheckReport`.
 
-A model that lowers is lowered as a compile does, and its code generated. One that doesn't is lowered
-in part: the ops known to be refused are cut out of the graph, and whatever XLA refuses in the rest
-too, until the rest lowers. So one check names every op to change, not the first alone.
+A model that lowers is lowered as a compile does, and its code generated. One that doesn't is
+lowered in part: the ops known to be refused are cut out of the graph, and whatever XLA refuses in
+the rest too, until the rest lowers. So one check names every op to change, not the first alone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tfaot.check.advice import Problem, general_advice
-from tfaot.check.generation import Trial, try_generation
-from tfaot.check.ops import Findings, kernel_problem, layer_of, reports, xla_ops
-from tfaot.check.report import BatchReport, CheckReport
+from tfaot.checker.advice import Problem, general_advice
+from tfaot.checker.generation import Trial, try_generation
+from tfaot.checker.ops import Findings, kernel_problem, layer_of, reports, xla_ops
+from tfaot.checker.report import BatchReport, CheckReport
 from tfaot.errors import UnsupportedError, UsageError
 from tfaot.frontend.session import (
+    LoadedModel,
     SurveyedModel,
     TensorFlowSession,
     check_model_path,
@@ -105,7 +106,8 @@ def _report(
     progress: Progress,
 ) -> CheckReport:
     reply, loaded = surveyed.reply, surveyed.loaded
-    refusal, notes = reply.refusal, ()
+    refusal = reply.refusal
+    notes: tuple[str, ...] = ()
     batch = BatchReport("unknown")
     findings: Findings | None = None
     if loaded is not None:
@@ -130,7 +132,7 @@ def _report(
     return CheckReport(
         model=what,
         inputs=reply.inputs,
-        outputs=reply.outputs,
+        outputs=_outputs(reply, loaded),
         ops=reports(reply.nodes, reply.layers, findings),
         batch=batch,
         refusal=refusal,
@@ -161,7 +163,7 @@ def _findings_of_parts(surveyed: SurveyedModel, progress: Progress) -> Findings:
         if problem is not None:
             findings.problems[node.function, node.name] = problem
     cut = {callers[place] for place in findings.problems}
-    for number in range(_MOST_ATTEMPTS):
+    for _ in range(_MOST_ATTEMPTS):
         progress("lower in part", f"without {len(cut)} ops" if cut else "")
         attempt = surveyed.attempt(cut)
         if attempt.hlo is None:
@@ -208,6 +210,20 @@ def _batch(has_batch: bool, lowered: Lowered, trial: Trial, reply: SurveyReply) 
         node,
         layer_of(node, reply.layers),
     )
+
+
+def _outputs(reply: SurveyReply, loaded: LoadedModel | None) -> tuple[tuple[str, str], ...]:
+    """Names and types of the outputs, by the model's signature where TensorFlow can't tell."""
+    if loaded is None or loaded.signature.irregular:
+        return reply.outputs
+    return tuple(
+        (s.name, f"{s.dtype.numpy.name}[{','.join(map(_dim, s.dims))}]")
+        for s in loaded.signature.outputs
+    )
+
+
+def _dim(dim: object) -> str:
+    return str(dim).replace("B", "n")
 
 
 def _refusal_of(findings: Findings) -> str:

@@ -6,7 +6,7 @@ asked of lists: TensorFlow tells its kernels, trial lowerings what XLA takes, an
 for what comes out.
 """
 
-from tfaot.check.check import check_model
-from tfaot.check.report import BatchReport, CheckReport, OpReport
+from tfaot.checker.check import check_model
+from tfaot.checker.report import BatchReport, CheckReport, OpReport
 
 __all__ = ["BatchReport", "CheckReport", "OpReport", "check_model"]

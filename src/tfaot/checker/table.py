@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tfaot.check.generation import try_generation
+from tfaot.checker.generation import try_generation
 from tfaot.frontend.graph import refused_kind
 from tfaot.frontend.session import TensorFlowSession
 from tfaot.ir.attributes import CustomCall
