@@ -43,7 +43,8 @@ def test_a_model_that_compiles(check, keras):
     report = check(keras.Model(x, y))
 
     assert report.compiles
-    assert not report.problems and not report.refusal
+    assert not report.problems
+    assert not report.refusal
     assert report.inputs == (("features", "float32[n,8]"),)
     assert report.outputs == (("out", "float32[n,3]"),)
     assert (report.batch.kind, report.batch.rows_independent) == ("symbolic", True)
@@ -55,7 +56,8 @@ def test_a_model_that_compiles(check, keras):
     # Ops of the functions of the graph are there too, here of the loop's body.
     sigmoids = rows(report, "Sigmoid")
     assert {s.layer for s in sigmoids} == {"memory/lstm_cell (LSTMCell)"}
-    assert len(sigmoids) == 3 and all(s.function for s in sigmoids)
+    assert len(sigmoids) == 3
+    assert all(s.function for s in sigmoids)
     # What XLA computes when the model is compiled leaves nothing to generate.
     assert row(report, "Range").generated is Answer.NOTHING_LEFT
     assert json.loads(json.dumps(report.to_json()))["compiles"] is True
@@ -127,7 +129,8 @@ def test_missing_types_of_an_op(check, tf):
 
     (problem,) = check(model).problems
     assert problem.inputs[0] == "int16[n,4]"
-    assert "these types" in problem.problem and "int32" in problem.problem
+    assert "these types" in problem.problem
+    assert "int32" in problem.problem
     assert "tf.cast" in problem.advice
 
 
@@ -190,7 +193,8 @@ def test_ops_in_loops(check, tf):
     report = check(model)
     (problem,) = report.problems
     assert problem.op == "EuclideanNorm"
-    assert problem.function and "while" in problem.node
+    assert problem.function
+    assert "while" in problem.node
     assert problem.inputs[0] == "float32[4,4]"
     assert row(report, "Relu").generated is Answer.YES
 
