@@ -98,15 +98,13 @@ def test_what_is_missing(checked):
 
 
 def test_a_refusal_that_is_no_ops(checked):
-    refused = report(
-        op("MatMul"), refusal="the input 's' has the type string", advice="begin later"
-    )
-    code, lines, _ = checked(refused)
+    why = "the input 's' has the type string"
+    code, lines, _ = checked(report(op("MatMul"), refusal=why, advice="begin later"))
 
     assert code == 1
     assert lines[-3:] == [
         "can't be compiled",
-        "  because  the input 's' has the type string",
+        f"  because  {why}",
         "  to do    begin later",
     ]
 

@@ -30,6 +30,7 @@ from tfaot.frontend.survey_data import SurveyReply
 from tfaot.ir.proto import read_module
 from tfaot.ir.raw import origin
 from tfaot.lowering import Lowered, lower
+from tfaot.options import EXTERNAL, INTERNAL, WEIGHTS
 
 Progress = Callable[[str, str], None]
 
@@ -48,6 +49,7 @@ def check_model(
     custom_objects: Mapping[str, object] | Sequence[str] = (),
     batch_sizes: Sequence[int] = (),
     static: bool = False,
+    weights: str = INTERNAL,
     xla_flags: Sequence[str] = (),
     tf_xla_flags: Sequence[str] = (),
     session: TensorFlowSession | None = None,
@@ -65,6 +67,7 @@ def check_model(
         custom_objects: Keras custom objects.
         batch_sizes: static batch sizes.
         static: whether to compile for these alone.
+        weights: `internal` or `external`.
         xla_flags: flags added to XLA_FLAGS.
         tf_xla_flags: flags added to TF_XLA_FLAGS.
         session: a running session to use; by default one is started.
@@ -76,6 +79,8 @@ def check_model(
     """
     if static and not batch_sizes:
         raise UsageError("--static needs the sizes to compile for: --batch-sizes 1,2,4,8")
+    if weights not in WEIGHTS:
+        raise UsageError(f"--weights: '{weights}' is not known, use {' or '.join(WEIGHTS)}")
     what = str(model) if isinstance(model, (str, Path)) else type(model).__name__
     check_model_path(model)
     progress("load", what)
@@ -90,6 +95,7 @@ def check_model(
                 input_shapes=input_shapes,
                 set_values=set_values,
                 custom_objects=custom_objects,
+                external_weights=weights == EXTERNAL,
                 refused=True,
             )
         )

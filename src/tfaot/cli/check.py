@@ -24,6 +24,9 @@ def check_command(
     static: Annotated[
         bool, typer.Option("--static", help="Check for the batch sizes alone.")
     ] = False,
+    weights: Annotated[
+        str, typer.Option(help="internal or external: as the compile would have them.")
+    ] = "internal",
     config: Annotated[
         Path | None, typer.Option(help="aot_config.yaml; options given here win over it.")
     ] = None,
@@ -93,6 +96,7 @@ def check_command(
             batch_sizes=parsing.batch_sizes(batch_sizes)
             or (settings.batch_sizes if settings else ()),
             static=static,
+            weights=weights,
             xla_flags=(*(settings.xla_flags if settings else ()), *parsing.flags(xla_flags or ())),
             tf_xla_flags=(
                 *(settings.tf_xla_flags if settings else ()),

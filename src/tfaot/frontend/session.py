@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tfaot import errors
 from tfaot.errors import InputError, ModelError, TfaotError, UsageError
+from tfaot.frontend.arrays import checked_array
 from tfaot.frontend.bounded import padded_results
 from tfaot.frontend.environment import worker_environment
 from tfaot.frontend.exported import export
@@ -35,8 +36,7 @@ from tfaot.frontend.survey_data import Attempt, SurveyReply
 from tfaot.frontend.weights import attach
 from tfaot.ir.module import Module
 from tfaot.ir.proto import read_module
-from tfaot.ir.shapes import BatchDim
-from tfaot.signature import Signature, TensorSpec
+from tfaot.signature import Signature
 
 __all__ = ["LoadedModel", "ModelSource", "SurveyedModel", "TensorFlowSession", "open_model"]
 
@@ -340,7 +340,7 @@ class LoadedModel:
             raise InputError(f"{len(inputs)} arrays given for {len(specs)} inputs ({names})")
         batches: dict[int, str] = {}
         arrays = [
-            _checked_array(np.asarray(array), spec, batches)
+            checked_array(np.asarray(array), spec, batches)
             for array, spec in zip(inputs, specs, strict=True)
         ]
         return arrays, next(iter(batches), 0)
@@ -428,6 +428,7 @@ def open_model(
                 input_shapes=input_shapes,
                 set_values=set_values,
                 custom_objects=custom_objects,
+                external_weights=external_weights,
             )
         )
         loaded = running.load(source)
@@ -454,6 +455,7 @@ def model_source(
     input_shapes: Mapping[str, Sequence[int | str | None]] | None = None,
     set_values: Mapping[str, object] | None = None,
     custom_objects: Mapping[str, object] | Sequence[str] = (),
+    external_weights: bool = False,
     refused: bool = False,
 ) -> Iterator[ModelSource]:
     """The arguments of `open_model` as a source; a Python object is on disk within the block.
@@ -478,28 +480,3 @@ def model_source(
             () if isinstance(custom_objects, Mapping) else tuple(custom_objects),
             external_weights,
         )
-
-
-def _checked_array(array: NDArray[Any], spec: TensorSpec, batches: dict[int, str]) -> NDArray[Any]:
-    """The array, contiguous; `batches` gathers the batch sizes seen, which must agree."""
-    if array.dtype != spec.dtype.numpy:
-        raise InputError(
-            f"the input '{spec.name}' takes {spec.dtype.numpy} and was given {array.dtype}"
-        )
-    fits = len(array.shape) == len(spec.dims) and all(
-        isinstance(dim, BatchDim) or dim == size
-        for dim, size in zip(spec.dims, array.shape, strict=True)
-    )
-    if not fits:
-        raise InputError(
-            f"the input '{spec.name}' takes the shape {spec.shape} and was given {array.shape}"
-        )
-    for dim, size in zip(spec.dims, array.shape, strict=True):
-        if isinstance(dim, BatchDim):
-            first = batches.setdefault(size, spec.name)
-            if len(batches) > 1:
-                other = next(name for name in batches.values() if name != first)
-                raise InputError(
-                    f"the inputs '{other}' and '{spec.name}' have different batch sizes"
-                )
-    return np.ascontiguousarray(array).reshape(array.shape)
