@@ -25,6 +25,7 @@ from tfaot.errors import (
 
 if TYPE_CHECKING:
     from tfaot.artifact import Artifact
+    from tfaot.checker import CheckReport
     from tfaot.runtime.model import Model
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "__version__",
+    "check",
     "compile",
     "export",
     "load",
@@ -70,6 +72,26 @@ def compile(
     return compile_model(
         make_options(output_dir, name=name, **options), model, lambda stage, detail: None
     )
+
+
+def check(model: Any, **options: Any) -> CheckReport:
+    """Tell whether a model can be compiled, op by op, and what to change where not.
+
+    Args:
+        model: as in `compile`.
+        **options: as in `tfaot.checker.check_model`: `signature`, `inputs`, `outputs`,
+            `input_shapes`, `set_values`, `custom_objects`, `batch_sizes`, `static`, `xla_flags`,
+            `tf_xla_flags`.
+
+    Returns:
+        The report: `report.compiles`, `report.problems`, and a row per op in `report.ops`.
+
+    Raises:
+        TfaotError: there is no model, or an option is wrong.
+    """
+    from tfaot.checker.check import check_model
+
+    return check_model(model, **options)
 
 
 def export(

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
+from tfaot.checker.table import supported
 from tfaot.codegen.target import resolve_targets
 from tfaot.compiler import Lowered, Origin, build
 from tfaot.errors import TfaotError
-from tfaot.ir.attributes import CustomCall
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Module
 from tfaot.ir.opcodes import OPCODES, STATEFUL
@@ -22,7 +21,7 @@ from tfaot.ir.text import parse_module
 from tfaot.options import CompileOptions
 from tfaot.packaging.manifest import Source
 from tfaot.signature import Signature, TensorSpec
-from tfaot.testing.cases import OpCase, op_cases
+from tfaot.testing.cases import op_cases
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "models"))
@@ -85,7 +84,7 @@ def op_table() -> str:
         "| op | " + " | ".join(COLUMNS) + " |",
         "| --- |" + " --- |" * len(COLUMNS),
     ]
-    found = supported(op_cases())
+    found = supported(op_cases(), compiles)
     for opcode in OPCODES:
         for op in sorted(op for op in found if op.split()[0] == opcode and op not in LEFT_OUT):
             cells = [_cell(found[op], types) for types in COLUMNS.values()]
@@ -118,25 +117,6 @@ def layer_table() -> str:
             statuses[layer] = ("yes", "")
     lines = [f"| {layer} | {status} | {why} |" for layer, (status, why) in sorted(statuses.items())]
     return "\n".join(lines) + "\n"
-
-
-def supported(cases: Iterable[OpCase]) -> dict[str, dict[DType, bool]]:
-    """Per op (opcode, and a custom-call's target) and type whether its smallest case compiles."""
-    first: dict[tuple[str, DType], OpCase] = {}
-    for case in cases:
-        if case.error is None:
-            first.setdefault((_op(case), case.dtype), case)
-    result: dict[str, dict[DType, bool]] = defaultdict(dict)
-    for (opcode, dtype), case in first.items():
-        result[opcode][dtype] = compiles(case.module())
-    return result
-
-
-def _op(case: OpCase) -> str:
-    if case.opcode != "custom-call":
-        return case.opcode
-    calls = [i.attrs for i in case.module().entry.instructions if isinstance(i.attrs, CustomCall)]
-    return f"{case.opcode} {calls[0].target}"
 
 
 def compiles(module: Module) -> bool:

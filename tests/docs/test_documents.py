@@ -121,3 +121,18 @@ def test_support_table_is_as_generated():
     from support_table import table
 
     assert (ROOT / "docs" / "support.md").read_text() == table()
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_checks_print_what_the_page_says(tmp_path):
+    pytest.importorskip("keras")
+    page = ROOT / "docs" / "check.md"
+    *models, use = blocks(page, "python")
+    for program, text in zip(models, blocks(page, "text"), strict=True):
+        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+        command, output = text.split("\n", 1)
+        arguments = [sys.executable, "-m", *command.removeprefix("$ ").split()]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout == output
+    subprocess.run([sys.executable, "-c", use], cwd=tmp_path, check=True)

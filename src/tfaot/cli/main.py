@@ -1,7 +1,8 @@
 """Entry point of `tfaot`: the commands, and errors as one line with an exit code.
 
 Exit codes: 0 done; 2 wrong input or environment; 3 verification missed its bound; 1 an error of
-tfaot itself, or a budget that is passed (`inspect --max-bytes`); 130 interrupted.
+tfaot itself, a budget that is passed (`inspect --max-bytes`), or something that a check misses; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Annotated
 import typer
 
 from tfaot import __version__
+from tfaot.cli.check import check_command
 from tfaot.cli.compile import compile_command
 from tfaot.cli.export import export_command
 from tfaot.cli.inspect import inspect_command
@@ -41,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("compile")(compile_command)
+app.command("check")(check_command)
 app.command("inspect")(inspect_command)
 app.command("verify")(verify_command)
 app.command("run")(run_command)

@@ -27,24 +27,34 @@ from tfaot.frontend.graph import (
 from tfaot.frontend.interface import GraphInput, GraphOutput
 from tfaot.frontend.messages import translated
 from tfaot.frontend.tensorflow import ARGUMENT, import_graph, known_dims, short_name, tf_module
+from tfaot.frontend.trail import Trail
 from tfaot.frontend.weights import VARIABLE
 
 
-def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> FrozenGraph:
+def freeze(
+    function: Any, inputs: Sequence[str], outputs: Sequence[str], trail: Trail
+) -> FrozenGraph:
     """A concrete function with its variables turned into constants.
 
     Args:
         function: a ConcreteFunction.
         inputs: the user's names of its arguments in order.
         outputs: the user's names of its results, as TensorFlow flattens them.
+        trail: told of the graph before and after the variables are constants.
 
     Raises:
         UnsupportedError: it keeps a state, or takes what is no tensor (lookup tables).
     """
+    if trail.keep:
+        trail.reached(_with_variables(function, outputs))
     with translated(UnsupportedError, "the model can't be frozen"):
         if any(node.op in ASSIGNMENTS for node in all_nodes(function.graph.as_graph_def())):
             function = _without_assignments(function)
         graph_def, left = _with_constants(function)
+    results = _results(function, outputs)
+    trail.reached(
+        FrozenGraph(graph_def, _arguments([short_name(t.name) for t in left], left), results)
+    )
     resources = [t.name for t in left if t.dtype.name == "resource"]
     if resources:
         check_determinism(FrozenGraph(graph_def, (), ()))
@@ -52,16 +62,46 @@ def freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Froz
             f"the model uses a resource that is no variable ('{short_name(resources[0])}'), "
             "which can't be compiled"
         )
-    return FrozenGraph(
-        graph_def,
-        tuple(
-            GraphInput(name, t.name, t.dtype.as_datatype_enum, known_dims(t.shape))
-            for name, t in zip(inputs, left, strict=True)
-        ),
-        tuple(
-            GraphOutput(name, t.name, t.dtype.as_datatype_enum)
-            for name, t in zip(outputs, function.outputs, strict=True)
-        ),
+    return trail.reached(FrozenGraph(graph_def, _arguments(inputs, left), results))
+
+
+def _with_variables(function: Any, outputs: Sequence[str]) -> FrozenGraph:
+    """The function's graph with a placeholder for each variable that it reads.
+
+    What else it captures (tables) are inputs, and updates of variables stay.
+    """
+    inline = tf_module("python.framework.convert_to_constants")._run_inline_graph_optimization
+    graph_def = inline(function, False, False)
+    count = len(function.inputs) - len(function.captured_inputs)
+    variables = {}
+    for inner, outer in zip(function.inputs[count:], function.captured_inputs, strict=True):
+        data = getattr(outer, "_handle_data", None)
+        if data is not None and data.is_set and data.shape_and_type:
+            variables[node_of(inner.name)] = data.shape_and_type[0]
+    nodes = {node.name: node for node in graph_def.node}
+    for node in graph_def.node:
+        variable = variables.get(_resource(nodes, node.input[0])) if node.input else None
+        if node.op == "ReadVariableOp" and variable is not None:
+            node.op = "Placeholder"
+            del node.input[:]
+            node.attr.clear()
+            node.attr["dtype"].type = variable.dtype
+            node.attr["shape"].shape.CopyFrom(variable.shape)
+    names = [short_name(t.name) for t in function.inputs]
+    return FrozenGraph(graph_def, _arguments(names, function.inputs), _results(function, outputs))
+
+
+def _arguments(names: Sequence[str], tensors: Sequence[Any]) -> tuple[GraphInput, ...]:
+    return tuple(
+        GraphInput(name, t.name, t.dtype.as_datatype_enum, known_dims(t.shape))
+        for name, t in zip(names, tensors, strict=True)
+    )
+
+
+def _results(function: Any, names: Sequence[str]) -> tuple[GraphOutput, ...]:
+    return tuple(
+        GraphOutput(name, t.name, t.dtype.as_datatype_enum)
+        for name, t in zip(names, function.outputs, strict=True)
     )
 
 

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 from tfaot.errors import ModelError, UnsupportedError, UsageError
@@ -161,7 +162,7 @@ def canonical(graph: FrozenGraph) -> FrozenGraph:
 
     def rename(nodes: Iterable[Any]) -> None:
         for node in nodes:
-            for reference in _function_references(node):
+            for reference in function_references(node):
                 if reference in functions and reference not in names:
                     visit(reference)
             _rename_references(node, names)
@@ -282,6 +283,26 @@ def draws_stateless(graph_def: Any) -> bool:
     return any(node.op.startswith("StatelessRandom") for node in all_nodes(graph_def))
 
 
+class RefusedKind(Enum):
+    """Why an op is refused whether XLA has a kernel for it or not."""
+
+    RANDOM = "draws random numbers from a hidden state"
+    PYTHON = "calls Python"
+    TABLE = "looks up a table outside the graph"
+    STATE = "updates a variable, which a compiled model has none of"
+
+
+def refused_kind(op: str) -> RefusedKind | None:
+    """Why tfaot refuses an op in any model; None for all others."""
+    if op in _RANDOM_OPS:
+        return RefusedKind.RANDOM
+    if op in _PYTHON_OPS:
+        return RefusedKind.PYTHON
+    if "Table" in op and op != "TableToText":
+        return RefusedKind.TABLE
+    return RefusedKind.STATE if op in ASSIGNMENTS else None
+
+
 def check_determinism(graph: FrozenGraph) -> None:
     """Refuse random ops with a state, Python functions and lookup tables in the graph.
 
@@ -289,7 +310,7 @@ def check_determinism(graph: FrozenGraph) -> None:
         UnsupportedError: names the ops and their nodes.
     """
     graph_def = graph.graph_def
-    found = [n for n in all_nodes(graph_def) if n.op in _RANDOM_OPS]
+    found = [n for n in all_nodes(graph_def) if refused_kind(n.op) is RefusedKind.RANDOM]
     if found:
         flags = [i.name for i in graph.inputs if i.shape == () or i.shape is None]
         remedy = "export the model for inference"
@@ -299,13 +320,13 @@ def check_determinism(graph: FrozenGraph) -> None:
         raise UnsupportedError(
             f"random numbers with a hidden state can't be compiled: {list_nodes(found)}: {remedy}"
         )
-    found = [n for n in all_nodes(graph_def) if n.op in _PYTHON_OPS]
+    found = [n for n in all_nodes(graph_def) if refused_kind(n.op) is RefusedKind.PYTHON]
     if found:
         raise UnsupportedError(
             f"Python functions in the graph can't be compiled: {list_nodes(found)}: "
             "write them with TensorFlow ops"
         )
-    found = [n for n in all_nodes(graph_def) if "Table" in n.op and n.op != "TableToText"]
+    found = [n for n in all_nodes(graph_def) if refused_kind(n.op) is RefusedKind.TABLE]
     if found:
         raise UnsupportedError(
             f"lookup tables can't be compiled: {list_nodes(found)}: look up before the model"
@@ -394,7 +415,7 @@ def _prune_function(function: Any) -> None:
 
 
 def _called_functions(nodes: Iterable[Any]) -> set[str]:
-    return {name for node in nodes for name in _function_references(node)}
+    return {name for node in nodes for name in function_references(node)}
 
 
 def _number_arguments(function: Any) -> None:
@@ -429,7 +450,7 @@ def _rename_references(node: Any, names: dict[str, str]) -> None:
             called.name = names.get(called.name, called.name)
 
 
-def _function_references(node: Any) -> Iterator[str]:
+def function_references(node: Any) -> Iterator[str]:
     """The op and the functions in a node's attributes, in a stable order."""
     yield node.op
     for key in sorted(node.attr):

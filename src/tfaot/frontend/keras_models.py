@@ -11,10 +11,12 @@ from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.messages import translated
 from tfaot.frontend.names import result_names, unique_names
 from tfaot.frontend.tensorflow import keras_package, short_name, tf_module
+from tfaot.frontend.trail import Trail
 
 
-def freeze_keras(model: Any) -> FrozenGraph:
+def freeze_keras(model: Any, trail: Trail) -> FrozenGraph:
     """The inference function of a Keras 3 or tf_keras model, frozen."""
+    trail.layers.update(_layer_classes(model))
     tf = tf_module()
     keras = keras_package("keras")
     if keras is not None and isinstance(model, keras.Model):
@@ -38,7 +40,14 @@ def freeze_keras(model: Any) -> FrozenGraph:
         # Layers of the user's may hold conditions and loops in Python over tensors.
         function = tf.function(call).get_concrete_function(*flat)
     given = unique_names(_keras_input_names(structure, specs))
-    return freeze(function, given, _keras_output_names(model, function))
+    return freeze(function, given, _keras_output_names(model, function), trail)
+
+
+def _layer_classes(model: Any) -> dict[str, str]:
+    """The classes of a model's layers by their names, of those inside other layers too."""
+    find = getattr(model, "_flatten_layers", None)
+    layers = find(include_self=False, recursive=True) if callable(find) else model.layers
+    return {str(layer.name): type(layer).__name__ for layer in layers}
 
 
 def is_keras(model: Any) -> bool:

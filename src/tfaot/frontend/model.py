@@ -34,6 +34,8 @@ from tfaot.frontend.functional import functionalised
 from tfaot.frontend.graph import FrozenGraph
 from tfaot.frontend.interface import (
     PROBES,
+    GraphInput,
+    GraphOutput,
     IrregularError,
     affine_dims,
     check_sizes,
@@ -46,6 +48,7 @@ from tfaot.frontend.leftovers import depended_on, without_leftovers
 from tfaot.frontend.messages import nodes_named, translated
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
+from tfaot.frontend.trail import Trail
 from tfaot.frontend.weights import Hollow, hollow
 from tfaot.ir.shapes import Dim
 from tfaot.signature import Signature, TensorSpec, with_sizes
@@ -63,10 +66,10 @@ _TABLE_ELEMENTS = 64
 class Model:
     """A frozen model with its signature; functions are made per batch size when asked for."""
 
-    def __init__(self, source: ModelSource) -> None:
+    def __init__(self, source: ModelSource, trail: Trail | None = None) -> None:
         kind = model_kind(source.path)
         _check_options(source, kind)
-        loaded = _load(source, kind)
+        loaded = _load(source, kind, trail or Trail())
         self._inputs = input_specs(loaded.graph.inputs, source.input_shapes)
         constants = [c for c in backend.constants(loaded.graph.graph_def) if _is_parameter(c)]
         self._external = external = source.external_weights
@@ -283,46 +286,52 @@ def frozen_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[TensorSpec, ..
     """
     kind = model_kind(source.path)
     _check_options(source, kind)
-    graph = _load(source, kind).graph
+    graph = _load(source, kind, Trail()).graph
     return graph, input_specs(graph.inputs, source.input_shapes)
 
 
-def _load(source: ModelSource, kind: ModelKind) -> _Loaded:
+def _load(source: ModelSource, kind: ModelKind, trail: Trail) -> _Loaded:
     match kind:
         case ModelKind.SAVED_MODEL:
-            graph = saved_models.load_saved_model(source.path, source.signature)
+            graph = saved_models.load_saved_model(source.path, source.signature, trail)
         case ModelKind.KERAS:
-            graph = freeze_keras(load_model(source.path, source.custom_objects))
+            graph = freeze_keras(load_model(source.path, source.custom_objects), trail)
         case ModelKind.GRAPH:
-            graph, settled = _load_graph(source)
+            graph, settled = _load_graph(source, trail)
         case ModelKind.EXPORTED:
-            graph = _load_exported(source.path)
+            graph = _load_exported(source.path, trail)
     # The objects that held the variables refer to each other: they go now, not when chance has it.
     backend.release_memory()
     if kind is not ModelKind.GRAPH:
         graph = freezing.fix_inputs(graph, source.set_values)
         graph, settled = _settled(graph)
-    graph = with_branches_taken(with_defaults(graph))
+    graph = trail.reached(with_branches_taken(with_defaults(graph)))
     graph = graphs.pruned(graph, keep_control=graphs.has_control_flow_v1(graph.graph_def))
-    graph = fold_masks(freezing.fold_control_flow(graph))
+    graph = trail.reached(fold_masks(freezing.fold_control_flow(graph)))
     old = graphs.has_control_flow_v1(graph.graph_def)
     reference = graphs.pruned(graph, keep_control=True) if old else None
-    graph = graphs.canonical(graphs.pruned(functionalised(graph)))
+    graph = trail.reached(graphs.canonical(graphs.pruned(functionalised(graph))))
     graphs.check_inputs(graph)
     graphs.check_determinism(graph)
     notes = tuple(value.note for value in settled)
     return _Loaded(graph, reference or graph, digest_files(source.path, kind), notes)
 
 
-def _load_exported(path: Path) -> FrozenGraph:
+def _load_exported(path: Path, trail: Trail) -> FrozenGraph:
     with translated(ModelError, f"the exported function '{path}' can't be read"):
         exported = pickle.loads((path / EXPORT_FILE).read_bytes())
     assert isinstance(exported, ExportedFunction)
     graph_def = backend.parse_graph_def(exported.graph_def)
-    return FrozenGraph(graph_def, exported.inputs, exported.outputs)
+    trail.layers.update(exported.layers)
+    graph = trail.reached(FrozenGraph(graph_def, exported.inputs, exported.outputs))
+    if exported.refusal:
+        raise UnsupportedError(exported.refusal)
+    return graph
 
 
-def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue, ...]]:
+def _load_graph(
+    source: ModelSource, trail: Trail
+) -> tuple[FrozenGraph, tuple[InferenceValue, ...]]:
     """A frozen graph, with placeholders fixed and its inputs and outputs as told or found."""
     graph_def = backend.load_graph_def(source.path)
     values: Mapping[str, object] = {
@@ -337,12 +346,32 @@ def _load_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[InferenceValue,
     inputs = graphs.checked_nodes(graph_def, source.inputs, "input")
     inputs = inputs or graphs.find_placeholders(graph_def, outputs)
     needed = graphs.dependencies(graph_def, outputs, cut=inputs)
+    trail.reached(_unread(graph_def, inputs, outputs))
     graphs.check_frozen(graph_def, needed)
     old = graphs.has_control_flow_v1(graph_def)
     graph_def = without_leftovers(depended_on(graph_def, (*outputs, *inputs), control=old))
     found_inputs, found_outputs = backend.graph_interface(graph_def, inputs, outputs)
     graph = FrozenGraph(graph_def, found_inputs, found_outputs)
     return graph, tuple(value for value in settled if value.name in needed)
+
+
+def _unread(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> FrozenGraph:
+    """A graph with the interface that its own placeholders tell, whatever its ops."""
+    nodes = {node.name: node for node in graph_def.node}
+
+    def argument(name: str) -> GraphInput:
+        node = nodes[graphs.node_of(name)]
+        shape = node.attr["shape"].shape if "shape" in node.attr else None
+        known = shape is not None and not shape.unknown_rank
+        dims = [d.size if d.size >= 0 else None for d in shape.dim] if shape is not None else ()
+        number = node.attr["dtype"].type
+        return GraphInput(name, graphs.tensor_name(name), number, tuple(dims) if known else None)
+
+    return FrozenGraph(
+        graph_def,
+        tuple(argument(name) for name in inputs),
+        tuple(GraphOutput(name, graphs.tensor_name(name), 0) for name in outputs),
+    )
 
 
 def _settled(graph: FrozenGraph) -> tuple[FrozenGraph, tuple[InferenceValue, ...]]:

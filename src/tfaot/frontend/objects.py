@@ -14,9 +14,10 @@ from tfaot.frontend.keras_models import freeze_keras, is_keras
 from tfaot.frontend.messages import translated
 from tfaot.frontend.names import argument_name, result_names, unique_names
 from tfaot.frontend.tensorflow import tf_module
+from tfaot.frontend.trail import Trail
 
 
-def freeze_object(model: Any, custom_objects: Mapping[str, object]) -> FrozenGraph:
+def freeze_object(model: Any, custom_objects: Mapping[str, object], trail: Trail) -> FrozenGraph:
     """Freeze a Keras model, a tf.function, a ConcreteFunction or a tf.Module.
 
     A path to a Keras file is loaded first, with `custom_objects`.
@@ -30,25 +31,25 @@ def freeze_object(model: Any, custom_objects: Mapping[str, object]) -> FrozenGra
     concrete = tf.types.experimental.ConcreteFunction
     generic = tf.types.experimental.PolymorphicFunction
     if is_keras(model):
-        return freeze_keras(model)
+        return freeze_keras(model, trail)
     if isinstance(model, concrete):
-        return freeze_function(model)
+        return freeze_function(model, trail)
     if isinstance(model, generic):
-        return freeze_function(_only_trace(model, "the tf.function"))
+        return freeze_function(_only_trace(model, "the tf.function"), trail)
     if isinstance(model, tf.Module):
-        return freeze_function(_module_function(model, generic))
+        return freeze_function(_module_function(model, generic), trail)
     raise UsageError(
         f"an object of type {type(model).__name__} can't be compiled: give a path, a Keras model, "
         "a tf.function, a ConcreteFunction or a tf.Module"
     )
 
 
-def freeze_function(function: Any) -> FrozenGraph:
+def freeze_function(function: Any, trail: Trail) -> FrozenGraph:
     """A ConcreteFunction, frozen; names are those of its arguments and of its results."""
     count = len(function.inputs) - len(function.captured_inputs)
     names = [argument_name(tensor) for tensor in function.inputs[:count]]
     outputs = result_names(function.structured_outputs)
-    return freeze(function, unique_names(names), outputs)
+    return freeze(function, unique_names(names), outputs, trail)
 
 
 def _only_trace(function: Any, what: str) -> Any:

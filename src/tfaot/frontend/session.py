@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tfaot import errors
 from tfaot.errors import InputError, ModelError, TfaotError, UsageError
+from tfaot.frontend.arrays import checked_array
 from tfaot.frontend.bounded import padded_results
 from tfaot.frontend.environment import worker_environment
 from tfaot.frontend.exported import export
@@ -31,13 +32,13 @@ from tfaot.frontend.messages import last_words
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.protocol import ClosedError, Failure, Request, receive, send
 from tfaot.frontend.source import ModelSource, model_kind, model_root
+from tfaot.frontend.survey_data import Attempt, SurveyReply
 from tfaot.frontend.weights import attach
 from tfaot.ir.module import Module
 from tfaot.ir.proto import read_module
-from tfaot.ir.shapes import BatchDim
-from tfaot.signature import Signature, TensorSpec
+from tfaot.signature import Signature
 
-__all__ = ["LoadedModel", "ModelSource", "TensorFlowSession", "open_model"]
+__all__ = ["LoadedModel", "ModelSource", "SurveyedModel", "TensorFlowSession", "open_model"]
 
 _STDERR_TAIL = 64 * 1024
 _GRACE_SECONDS = 2.0
@@ -125,11 +126,31 @@ class TensorFlowSession:
             UsageError: an option of `source` does not fit the model.
             UnsupportedError: it holds what can't be compiled.
         """
-        absolute = model_root(source.path).absolute()
-        model_kind(absolute)
-        located = replace(source, path=absolute)
+        located = _located(source)
         number, description = self.call("load", source=located)
         return LoadedModel(self, number, description, located)
+
+    def survey(self, source: ModelSource) -> SurveyedModel:
+        """A model's graph op by op, loaded or not.
+
+        Raises:
+            ModelError, UsageError: as `load`.
+        """
+        located = _located(source)
+        return SurveyedModel(self, self.call("survey", source=located), located)
+
+    def kernels(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """The ops that XLA has a kernel for, and per type attribute the types that it takes.
+
+        An attribute without types takes all that the op itself does.
+        """
+        found: dict[str, dict[str, tuple[str, ...]]] = self.call("kernels")
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Versions of TensorFlow and Keras."""
+        found: dict[str, str] = self.call("versions")
+        return found
 
     def keeping_scatter(self) -> TensorFlowSession:
         """The session whose worker leaves scatter whole, started when first asked for."""
@@ -319,10 +340,46 @@ class LoadedModel:
             raise InputError(f"{len(inputs)} arrays given for {len(specs)} inputs ({names})")
         batches: dict[int, str] = {}
         arrays = [
-            _checked_array(np.asarray(array), spec, batches)
+            checked_array(np.asarray(array), spec, batches)
             for array, spec in zip(inputs, specs, strict=True)
         ]
         return arrays, next(iter(batches), 0)
+
+
+class SurveyedModel:
+    """A model's graph in a session's worker, as far as it could be loaded.
+
+    Attributes:
+        reply: the ops, and why the model is refused, where it is.
+        loaded: the model, where it could be loaded.
+    """
+
+    def __init__(self, session: TensorFlowSession, reply: SurveyReply, source: ModelSource) -> None:
+        self._session = session
+        self.reply = reply
+        self.loaded: LoadedModel | None = None
+        if reply.model is not None:
+            self.loaded = LoadedModel(session, *reply.model, source)
+
+    def attempt(self, cut: Collection[str]) -> Attempt:
+        """Lower what is left of the graph without some of its nodes, at one batch size."""
+        attempt: Attempt = self._session.call(
+            "attempt", survey=self.reply.number, cut=tuple(sorted(cut))
+        )
+        return attempt
+
+    def close(self) -> None:
+        """Free the graph, and the model, in the worker."""
+        self._session.call("forget_survey", survey=self.reply.number)
+        if self.loaded is not None:
+            self.loaded.close()
+
+
+def _located(source: ModelSource) -> ModelSource:
+    """The source with the model's own absolute path; ModelError where there is no model."""
+    absolute = model_root(source.path).absolute()
+    model_kind(absolute)
+    return replace(source, path=absolute)
 
 
 @contextlib.contextmanager
@@ -360,26 +417,19 @@ def open_model(
         TfaotError: as `TensorFlowSession.load`.
     """
     with contextlib.ExitStack() as stack:
-        own = isinstance(custom_objects, Mapping) and bool(custom_objects)
-        is_path = isinstance(model, (str, Path))
-        if is_path:
-            # A wrong path is told before a process is started for it.
-            model_kind(model_root(Path(str(model))))
+        check_model_path(model)
         running = session or stack.enter_context(TensorFlowSession(xla_flags, tf_xla_flags))
-        path = Path(str(model)) if is_path else Path()
-        if not is_path or own:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tfaot-")))
-            objects = custom_objects if isinstance(custom_objects, Mapping) else {}
-            export(model, path, objects)
-        source = ModelSource(
-            path,
-            signature,
-            tuple(inputs),
-            tuple(outputs),
-            {name: tuple(dims) for name, dims in (input_shapes or {}).items()},
-            dict(set_values or {}),
-            () if isinstance(custom_objects, Mapping) else tuple(custom_objects),
-            external_weights,
+        source = stack.enter_context(
+            model_source(
+                model,
+                signature=signature,
+                inputs=inputs,
+                outputs=outputs,
+                input_shapes=input_shapes,
+                set_values=set_values,
+                custom_objects=custom_objects,
+                external_weights=external_weights,
+            )
         )
         loaded = running.load(source)
         try:
@@ -389,26 +439,44 @@ def open_model(
                 loaded.close()
 
 
-def _checked_array(array: NDArray[Any], spec: TensorSpec, batches: dict[int, str]) -> NDArray[Any]:
-    """The array, contiguous; `batches` gathers the batch sizes seen, which must agree."""
-    if array.dtype != spec.dtype.numpy:
-        raise InputError(
-            f"the input '{spec.name}' takes {spec.dtype.numpy} and was given {array.dtype}"
+def check_model_path(model: object) -> None:
+    """Tell of a wrong path before a process is started for it; ModelError."""
+    if isinstance(model, (str, Path)):
+        model_kind(model_root(Path(model)))
+
+
+@contextlib.contextmanager
+def model_source(
+    model: object,
+    *,
+    signature: str | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    input_shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    set_values: Mapping[str, object] | None = None,
+    custom_objects: Mapping[str, object] | Sequence[str] = (),
+    external_weights: bool = False,
+    refused: bool = False,
+) -> Iterator[ModelSource]:
+    """The arguments of `open_model` as a source; a Python object is on disk within the block.
+
+    With `refused`, an object that can't be frozen is exported too.
+    """
+    with contextlib.ExitStack() as stack:
+        own = isinstance(custom_objects, Mapping) and bool(custom_objects)
+        is_path = isinstance(model, (str, Path))
+        path = Path(str(model)) if is_path else Path()
+        if not is_path or own:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tfaot-")))
+            objects = custom_objects if isinstance(custom_objects, Mapping) else {}
+            export(model, path, objects, refused=refused)
+        yield ModelSource(
+            path,
+            signature,
+            tuple(inputs),
+            tuple(outputs),
+            {name: tuple(dims) for name, dims in (input_shapes or {}).items()},
+            dict(set_values or {}),
+            () if isinstance(custom_objects, Mapping) else tuple(custom_objects),
+            external_weights,
         )
-    fits = len(array.shape) == len(spec.dims) and all(
-        isinstance(dim, BatchDim) or dim == size
-        for dim, size in zip(spec.dims, array.shape, strict=True)
-    )
-    if not fits:
-        raise InputError(
-            f"the input '{spec.name}' takes the shape {spec.shape} and was given {array.shape}"
-        )
-    for dim, size in zip(spec.dims, array.shape, strict=True):
-        if isinstance(dim, BatchDim):
-            first = batches.setdefault(size, spec.name)
-            if len(batches) > 1:
-                other = next(name for name in batches.values() if name != first)
-                raise InputError(
-                    f"the inputs '{other}' and '{spec.name}' have different batch sizes"
-                )
-    return np.ascontiguousarray(array).reshape(array.shape)

@@ -306,6 +306,11 @@ def known_dims(shape: Any) -> tuple[int | None, ...] | None:
     return None if shape.rank is None else tuple(shape.as_list())
 
 
+def type_name(number: int) -> str:
+    """TensorFlow's name of the element type with a DataType number."""
+    return str(tf_module().dtypes.as_dtype(number).name) if number else "unknown"
+
+
 def short_name(tensor: str) -> str:
     """A tensor's name without the `:0` of a first result."""
     return tensor.removesuffix(":0")

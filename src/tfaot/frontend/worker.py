@@ -19,11 +19,13 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from tfaot.errors import TfaotError
-from tfaot.frontend import tensorflow
+from tfaot.frontend import tensorflow, xla
 from tfaot.frontend.model import Model
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.protocol import ClosedError, Failure, Request, Success, receive, send
 from tfaot.frontend.source import ModelSource
+from tfaot.frontend.survey import Survey
+from tfaot.frontend.survey_data import Attempt, SurveyReply
 
 
 class Worker:
@@ -31,6 +33,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._models: dict[int, Model] = {}
+        self._surveys: dict[int, Survey] = {}
         self._next = 0
 
     def load(self, source: ModelSource) -> tuple[int, Description]:
@@ -43,6 +46,41 @@ class Worker:
     def lower(self, model: int, batch: int | None) -> bytes | None:
         """`Model.lower`."""
         return self._models[model].lower(batch)
+
+    def survey(self, source: ModelSource) -> SurveyReply:
+        """The model's ops; it is loaded too where it can be."""
+        survey = Survey(source)
+        self._next += 1
+        number = self._next
+        self._surveys[number] = survey
+        loaded = None
+        if survey.model is not None:
+            self._next += 1
+            self._models[self._next] = survey.model
+            loaded = (self._next, survey.model.description)
+        inputs, outputs = survey.interface()
+        return SurveyReply(
+            number,
+            tuple(survey.nodes()),
+            survey.layers,
+            inputs,
+            outputs,
+            tensorflow.versions(),
+            survey.refusal,
+            loaded,
+        )
+
+    def attempt(self, survey: int, cut: Sequence[str]) -> Attempt:
+        """`Survey.attempt`."""
+        return self._surveys[survey].attempt(frozenset(cut))
+
+    def kernels(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """The ops that XLA has a kernel for, with their types."""
+        return xla.kernels()
+
+    def versions(self) -> dict[str, str]:
+        """Versions of TensorFlow and Keras."""
+        return tensorflow.versions()
 
     def weight(self, model: int, number: int) -> NDArray[Any]:
         """`Model.weight`."""
@@ -61,6 +99,10 @@ class Worker:
     def forget(self, model: int) -> None:
         """Free a model."""
         self._models.pop(model, None)
+
+    def forget_survey(self, survey: int) -> None:
+        """Free a survey."""
+        self._surveys.pop(survey, None)
 
     def resident_bytes(self) -> int:
         """Resident memory of this process, in bytes."""

@@ -35,17 +35,22 @@ _SCATTER = b"\x12\x07scatter"
 def _compiler_ir(
     function: Any, graph: FrozenGraph, specs: Sequence[tuple[int, ...]], stage: str
 ) -> bytes:
-    compiler_ir = tf_module("python.eager.polymorphic_function.compiler_ir")
     tf = tf_module()
     flat = [
         tf.TensorSpec(shape, tf.dtypes.as_dtype(i.dtype))
         for i, shape in zip(graph.inputs, specs, strict=True)
     ]
     try:
-        generate = compiler_ir.from_concrete_function(function, flat)
-        return bytes(generate(stage=stage, platform_name="CPU"))
+        return compiled(function, flat, stage)
     except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
         raise lowering_error(function, missing_kernels(graph.graph_def), error) from error
+
+
+def compiled(function: Any, specs: Sequence[Any], stage: str) -> bytes:
+    """The HLO of a function at a stage of XLA's, with TensorFlow's own errors."""
+    compiler_ir = tf_module("python.eager.polymorphic_function.compiler_ir")
+    generate = compiler_ir.from_concrete_function(function, list(specs))
+    return bytes(generate(stage=stage, platform_name="CPU"))
 
 
 def hlo_result_shapes(serialized: bytes) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -64,19 +69,55 @@ _TUPLE = 13  # PrimitiveType.TUPLE of xla_data.proto
 
 def missing_kernels(graph_def: Any) -> list[Any]:
     """The nodes whose op, or whose op with its types, XLA has no kernel for."""
-    registry = tf_module("python.framework.kernels")
-    known: dict[str, Any] = {}
     functions = {f.signature.name for f in graph_def.library.function}
-    found = []
-    for node in all_nodes(graph_def):
-        if node.op not in known:
-            kernels = registry.get_registered_kernels_for_op(node.op).kernel
-            known[node.op] = [k for k in kernels if k.device_type == _XLA_DEVICE]
-        if node.op in functions or node.op in _XLA_BUILT_IN:
+    known: dict[str, list[Any]] = {}
+    return [n for n in all_nodes(graph_def) if n.op not in functions and not has_kernel(n, known)]
+
+
+def has_kernel(node: Any, known: dict[str, list[Any]]) -> bool:
+    """Whether XLA has a kernel for a node's op and types; `known` keeps what was asked before."""
+    if node.op in _XLA_BUILT_IN:
+        return True
+    if node.op not in known:
+        kernels = tf_module("python.framework.kernels").get_registered_kernels_for_op(node.op)
+        known[node.op] = [k for k in kernels.kernel if k.device_type == _XLA_DEVICE]
+    return any(_accepts(kernel, node) for kernel in known[node.op])
+
+
+def kernel_types(kernels: Sequence[Any]) -> tuple[str, ...]:
+    """The types that some kernels take, by any of their type attributes."""
+    dtypes = tf_module().dtypes
+    numbers = {t for k in kernels for c in k.constraint for t in c.allowed_values.list.type}
+    return tuple(sorted(str(dtypes.as_dtype(number).name) for number in numbers))
+
+
+def register_kernels() -> None:
+    """Let TensorFlow register XLA's kernels, which it does when it first compiles with XLA."""
+    tf = tf_module()
+    tf.function(lambda: tf.constant(0.0) + 1, jit_compile=True)()
+
+
+def kernels() -> dict[str, dict[str, tuple[str, ...]]]:
+    """The ops that XLA has a kernel for, and per type attribute the types that it takes.
+
+    An attribute without types takes all that the op itself does.
+    """
+    register_kernels()
+    dtypes = tf_module().dtypes
+    found: dict[str, dict[str, set[str]]] = {}
+    for kernel in tf_module("python.framework.kernels").get_all_registered_kernels().kernel:
+        if kernel.device_type != _XLA_DEVICE:
             continue
-        if not any(_accepts(kernel, node) for kernel in known[node.op]):
-            found.append(node)
-    return found
+        types = found.setdefault(kernel.op, {})
+        for constraint in kernel.constraint:
+            allowed = constraint.allowed_values.list.type
+            types.setdefault(constraint.name, set()).update(
+                dtypes.as_dtype(number).name for number in allowed
+            )
+    return {
+        op: {name: tuple(sorted(names)) for name, names in sorted(types.items())}
+        for op, types in sorted(found.items())
+    }
 
 
 _XLA_BUILT_IN = frozenset({"NoOp", "Placeholder", "PartitionedCall", "StatefulPartitionedCall"})

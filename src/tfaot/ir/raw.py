@@ -7,6 +7,7 @@ attributes are built in one place (`ir.raw_attributes`).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -192,3 +193,12 @@ def where(metadata: Metadata) -> str:
         return ""
     name = f"'{metadata.op_name}'" if metadata.op_name else ""
     return f" (from {' '.join(filter(None, (metadata.op_type, name)))})"
+
+
+def origin(message: str) -> str:
+    """The TensorFlow node that an error's message names by `where`, empty where it names none."""
+    found = _ORIGIN.search(message)
+    return found.group(1) if found else ""
+
+
+_ORIGIN = re.compile(r" \(from (?:\S+ )?'([^']*)'\)")

@@ -32,6 +32,7 @@ class BatchAnalysis:
         outputs: layout of each output; None for outputs that are the same for every batch.
         facts: what is known of each instruction, called computations included, by `id`. Where rows
             are not independent, only of the instructions before the one that `reason` names.
+        mixing: the instruction that `reason` names, where it is one.
     """
 
     independent: bool
@@ -39,6 +40,7 @@ class BatchAnalysis:
     inputs: tuple[RowLayout | None, ...]
     outputs: tuple[RowLayout | None, ...]
     facts: dict[int, FactTree] = field(repr=False)
+    mixing: Instruction | None = None
 
     def layout(self, instruction: Instruction) -> RowLayout | None:
         """The layout of an array-valued instruction; None where it holds no rows."""
@@ -65,7 +67,7 @@ def analyse_batch(module: Module) -> BatchAnalysis:
         analyser.run(module.entry, arguments)
         outputs = tuple(_output(analyser, o) for o in module.outputs)
     except MixedRowsError as error:
-        return BatchAnalysis(False, str(error), inputs, (), analyser.facts)
+        return BatchAnalysis(False, str(error), inputs, (), analyser.facts, error.instruction)
     if not any(inputs):
         return BatchAnalysis(False, "no input has a batch axis", inputs, outputs, analyser.facts)
     return BatchAnalysis(True, "", inputs, outputs, analyser.facts)

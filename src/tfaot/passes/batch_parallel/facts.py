@@ -67,6 +67,7 @@ class MixedRowsError(Exception):
     """An instruction lets rows depend on each other; caught by the analysis."""
 
     def __init__(self, instruction: Instruction, why: str) -> None:
+        self.instruction = instruction
         layer = instruction.metadata.op_name or instruction.name
         super().__init__(f"op '{instruction.opcode}' {instruction.shape} of layer '{layer}' {why}")
 
