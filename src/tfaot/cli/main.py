@@ -19,6 +19,7 @@ from tfaot.cli.compile import compile_command
 from tfaot.cli.export import export_command
 from tfaot.cli.inspect import inspect_command
 from tfaot.cli.plan import plan_command
+from tfaot.cli.report import report_command
 from tfaot.cli.run import run_command
 from tfaot.cli.verify import verify_command
 from tfaot.cli.weights import weights_command
@@ -43,7 +44,11 @@ app.command("verify")(verify_command)
 app.command("run")(run_command)
 app.command("plan")(plan_command)
 app.command("export")(export_command)
+<<<<<<< HEAD
 app.command("weights")(weights_command)
+=======
+app.command("report")(report_command)
+>>>>>>> 757d15e (tfaot report: one page about an artifact, its graph, memory, weights, accuracy and time)
 
 
 def _print_version(wanted: bool) -> None:

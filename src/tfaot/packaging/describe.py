@@ -78,9 +78,7 @@ class _Walk:
         size = arena.size.coefficients
         return Plan(variant.batch, variant.tile, (start, count), size, tuple(buffers))
 
-    def _run(
-        self, schedule: Schedule, arena: Arena, base: Bytes, inside: tuple[str, ...]
-    ) -> None:
+    def _run(self, schedule: Schedule, arena: Arena, base: Bytes, inside: tuple[str, ...]) -> None:
         packed = packed_constants(schedule)
         spans: list[tuple[int, int]] = []
         start = len(self.kernels)

@@ -400,11 +400,11 @@ def _plain(value: Any) -> Any:
 
 def decode(kind: Any, value: Any, where: str) -> Any:
     """`value` of parsed JSON as an instance of the annotation `kind`, or ArtifactError."""
+    if kind is Any:
+        return value
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _decode_dataclass(kind, value, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
     if origin is Union or origin is types.UnionType:
         return _decode_union(arguments, value, where)
     if origin is tuple and isinstance(value, list):
