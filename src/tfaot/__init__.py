@@ -180,8 +180,8 @@ def report(
     Raises:
         TfaotError: one of its subclasses, with one line that says what to do.
     """
-    from tfaot.report import write_report
-    from tfaot.report.collect import Request
+    from tfaot.reporting import write_report
+    from tfaot.reporting.collect import Request
 
     path = Path(getattr(manifest, "manifest", manifest))
     return write_report(Request(path, model, batch, run, options), Path(output))

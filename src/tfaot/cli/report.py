@@ -41,8 +41,8 @@ def report_command(
 ) -> None:
     """Write one HTML page about an artifact: graph, memory, weights, accuracy, time."""
     from tfaot.cli.progress import Progress
-    from tfaot.report import write_report
-    from tfaot.report.collect import Request
+    from tfaot.reporting import write_report
+    from tfaot.reporting.collect import Request
 
     options = {
         "inputs": parsing.names(inputs),

@@ -129,7 +129,7 @@ class _Walk:
             self._sources[id(result)] = frozenset({number})
         self.kernels.append(
             KernelPlan(
-                main=main.metadata.op_name or (layers[0] if layers else ""),
+                main=main.metadata.op_name or next(iter((*layers, *reversed(inside))), ""),
                 shapes=tuple(str(m.shape) for m in kernel.members),
                 layers=tuple(
                     layers.index(m.metadata.op_name) if m.metadata.op_name else -1

@@ -23,7 +23,8 @@ class KernelPlan:
     """What one kernel of the manifest's `kernels` is made of, and where its data comes from.
 
     Attributes:
-        main: the layer (TensorFlow op name) of what it is built around, empty where it has none.
+        main: the layer (TensorFlow op name) of what it is built around; where it has none, one of
+            its other layers or that of the loop around it; else empty.
         shapes: the shape of each instruction of its `details["opcodes"]`.
         layers: the layer of each of them: a position in the kernel's `layers`, -1 where none.
         reads: the kernels whose results it reads; inputs of the model are -1, -2, ...

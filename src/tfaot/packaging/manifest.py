@@ -305,7 +305,7 @@ class Manifest:
         """Inputs, then outputs: the order of the pointers that `run` takes."""
         return (*self.inputs, *self.outputs)
 
-    def with_internals(self, internals: object) -> Manifest:
+    def with_internals(self, internals: Any) -> Manifest:
         """The same with the section `internals` set from its dataclass."""
         return dataclasses.replace(self, internals=_plain(internals))
 
@@ -443,7 +443,8 @@ def _is_plain(kind: Any) -> bool:
 def _decode_dataclass(kind: type[Any], value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ArtifactError(f"field '{where}' is corrupt: expected object, got {_shorten(value)}")
-    hints = _hints(kind)
+    known: Any = kind
+    hints = _hints(known)
     prefix = f"{where}." if where else ""
     for key in sorted(value.keys() - hints.keys()):
         raise ArtifactError(f"unknown field '{prefix}{key}'")
@@ -456,7 +457,7 @@ def _decode_dataclass(kind: type[Any], value: Any, where: str) -> Any:
 
 
 @functools.cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     """The types of a dataclass's fields; finding them takes longer than reading an object."""
     return typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
 

@@ -6,6 +6,6 @@ network, and can be read without JavaScript.
 
 from __future__ import annotations
 
-from tfaot.report.write import write_report
+from tfaot.reporting.write import write_report
 
 __all__ = ["write_report"]

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tfaot.errors import UsageError
-from tfaot.report.collect import Progress, Request, collect
+from tfaot.reporting.collect import Progress, Request, collect
 
 
 def check_output(output: Path) -> None:
@@ -40,7 +40,7 @@ def write_report(
     """
     check_output(output)
     facts = collect(request, progress)
-    from tfaot.report.page import render  # here, so that a wrong path is told without templates
+    from tfaot.reporting.page import render  # here, so that a wrong path is told without templates
 
     progress("write", str(output))
     _replace(output, render(facts).encode("utf-8", "replace"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfaot.packaging.internals import Internals, KernelPlan, Plan, Weight
 from tfaot.packaging.manifest import Kernel, Manifest
-from tfaot.report.text import LayerNames, at, byte_text
+from tfaot.reporting.text import LayerNames, at, byte_text
 
 if TYPE_CHECKING:
     from tfaot.profiling.kernels import KernelProfile, KernelTime

@@ -194,7 +194,7 @@ def flow_chart(name: str, alt: str, nodes: Sequence[Node]) -> Chart:
         alt: the picture in one sentence.
         nodes: in the order in which they run.
     """
-    row, left = 22.0, 130.0
+    row, left = 22.0, 100.0
     chart = Chart(name, alt, 960, int(row * max(len(nodes), 1) + 8))
 
     def middle(number: int) -> float:
@@ -208,7 +208,7 @@ def flow_chart(name: str, alt: str, nodes: Sequence[Node]) -> Chart:
             if hops == 1:
                 path = f"M{_n(left)} {_n(above + 5)}V{_n(y - 5)}"
             else:
-                reach = left - min(left - 8, 14 + 9 * math.sqrt(hops))
+                reach = left - min(left - 8, 14 + 11 * math.sqrt(hops))
                 path = (
                     f"M{_n(left - 6)} {_n(above)}C{_n(reach)} {_n(above)} "
                     f"{_n(reach)} {_n(y)} {_n(left - 6)} {_n(y)}"
@@ -235,7 +235,7 @@ def _ticks(most: float, count: int) -> list[float]:
 
 
 def _bytes(count: float) -> str:
-    from tfaot.report.text import byte_text
+    from tfaot.reporting.text import byte_text
 
     return byte_text(count) if count else "0"
 

@@ -91,8 +91,8 @@ def _c(manifest: Manifest) -> str:
             "  if (!workspace) return 1;",
         ]
     else:
-        size = f"{upper}_WORKSPACE_BYTES + 1" if not manifest.workspace.bytes else None
-        size = size or f"{upper}_WORKSPACE_BYTES"
+        # C has no arrays without elements.
+        size = f"{upper}_WORKSPACE_BYTES{'' if manifest.workspace.bytes else ' + 1'}"
         lines.append(f"  static _Alignas({alignment}) unsigned char workspace[{size}];")
     for tensor in manifest.tensors:
         count = f"(size_t){upper}_SIZE_{tensor.c_name.upper()}({batch})"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from tfaot.packaging.internals import Folding, Internals
 from tfaot.packaging.manifest import Manifest
-from tfaot.report import text, views
-from tfaot.report.collect import Facts
-from tfaot.report.snippets import snippets
-from tfaot.report.svg import (
+from tfaot.reporting import text, views
+from tfaot.reporting.collect import Facts
+from tfaot.reporting.snippets import snippets
+from tfaot.reporting.svg import (
     Chart,
     Node,
     Point,

@@ -18,7 +18,7 @@ from tfaot.packaging.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from tfaot.profiling.kernels import KernelProfile
-    from tfaot.report.timing import BatchTime
+    from tfaot.reporting.timing import BatchTime
     from tfaot.runtime.model import Model
 
 Progress = Callable[[str, str], None]
@@ -112,7 +112,7 @@ def _check_batch(batch: int | None, manifest: Manifest) -> None:
 
 def _run(facts: Facts, model: Model, request: Request, progress: Progress) -> Facts:
     from tfaot.profiling.kernels import profile_kernels
-    from tfaot.report.timing import batch_sizes, time_over_batch
+    from tfaot.reporting.timing import batch_sizes, time_over_batch
 
     manifest = facts.manifest
     timed = manifest.symbols.timers is not None
