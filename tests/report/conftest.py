@@ -9,9 +9,10 @@ import tfaot
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory):
-    """The models compiled, by name; `timed` is one with timers."""
+    """The models compiled, by name; `timed` has timers, `external` a file of weights."""
     folder = tmp_path_factory.mktemp("artifacts")
     made = {name: compile_model(folder, name) for name in MODELS}
+    made["external"] = compile_model(folder / "external", "odd", weights="external")
     made["timed"] = compile_model(folder / "timed", "loop", timers=True)
     return made
 

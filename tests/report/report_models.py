@@ -151,5 +151,11 @@ def compile_model(folder: Path, name: str, target: str = TARGET, **options: Any)
         CompileOptions(folder, **options),
         Origin(source, 4000),
     )
-    header, code, manifest = compiled.header, compiled.object_bytes, compiled.manifest
-    return write_artifact(folder, name, header, code, manifest)
+    return write_artifact(
+        folder,
+        name,
+        compiled.header,
+        compiled.object_bytes,
+        compiled.manifest,
+        weights=compiled.weights,
+    )

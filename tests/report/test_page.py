@@ -15,7 +15,7 @@ from tfaot.packaging.manifest import read_manifest
 from tfaot.reporting.collect import Facts
 from tfaot.reporting.page import render
 
-ALL = [*sorted(MODELS), "timed"]
+ALL = [*sorted(MODELS), "timed", "external"]
 SECTIONS = (
     "summary use graph passes memory weights accuracy kernels batches versions".split()  # noqa: SIM905
 )
@@ -162,6 +162,11 @@ def test_an_artifact_that_tells_little(artifacts):
     assert "tanh" in page.section("graph").words
 
 
+def test_weights_outside_are_told(read):
+    assert "in odd.weights" in read("external").section("summary").words
+    assert read("external").section("weights").texts["code"]
+
+
 def test_a_large_model_gives_a_page_of_a_bounded_size(artifacts):
     manifest = read_manifest(artifacts["loop"].manifest)
     kernel = manifest.kernels[0]
@@ -172,7 +177,7 @@ def test_a_large_model_gives_a_page_of_a_bounded_size(artifacts):
     assert "more kernels are left out" in html
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", [*sorted(MODELS), "external"])
 @pytest.mark.parametrize("language", ["C++", "C", "Python"])
 def test_snippets_run(artifacts, read, program, tmp_path, name, language):
     texts = dict(zip(["C++", "C", "Python"], read(name).section("use").texts["code"], strict=True))
@@ -196,10 +201,10 @@ def test_snippets_run(artifacts, read, program, tmp_path, name, language):
     built = subprocess.run(
         [
             *(program(compiler, "g++"), standard, *warnings, f"-I{folder}"),
-            *(source, folder / f"{name}.o", "-o", binary),
+            *(source, artifacts[name].object, "-o", binary),
         ],
         capture_output=True,
         text=True,
     )
     assert built.returncode == 0, built.stderr
-    assert subprocess.run([binary]).returncode == 0
+    assert subprocess.run([binary], cwd=folder).returncode == 0

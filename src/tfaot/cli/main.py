@@ -44,11 +44,8 @@ app.command("verify")(verify_command)
 app.command("run")(run_command)
 app.command("plan")(plan_command)
 app.command("export")(export_command)
-<<<<<<< HEAD
 app.command("weights")(weights_command)
-=======
 app.command("report")(report_command)
->>>>>>> 757d15e (tfaot report: one page about an artifact, its graph, memory, weights, accuracy and time)
 
 
 def _print_version(wanted: bool) -> None:

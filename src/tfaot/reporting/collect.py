@@ -155,7 +155,8 @@ def _timed_build(
         "signature": manifest.source.signature,
         "batch_sizes": manifest.batch.sizes,
         "static": manifest.batch.kind == "static",
-        **request.options,
+        **_recipe(manifest),
+        **{key: value for key, value in request.options.items() if value},
     }
     with tempfile.TemporaryDirectory(prefix="tfaot-") as folder:
         options = make_options(
@@ -165,6 +166,17 @@ def _timed_build(
         _check_same(manifest, model.manifest)
         progress("measure", "kernels")
         return profile_kernels(model, rows)
+
+
+def _recipe(manifest: Manifest) -> dict[str, Any]:
+    """The options that a manifest remembers, of artifacts whose weights are outside."""
+    if manifest.weights is None:
+        return {}
+    recipe = manifest.weights.recipe
+    keys = ("inputs", "outputs", "input_shapes", "custom_objects", "xla_flags", "tf_xla_flags")
+    kept = {key: getattr(recipe, key) for key in keys}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe.set_values.items()}
+    return {**kept, "set_values": values, "weights": "external"}
 
 
 def _check_same(manifest: Manifest, timed: Manifest) -> None:

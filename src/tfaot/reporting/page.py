@@ -107,6 +107,8 @@ def _sizes(manifest: Manifest) -> list[tuple[str, str, str]]:
             "grows",
             f"{text.polynomial_text(manifest.workspace.coefficients)} bytes for n rows",
         )
+    if manifest.weights is not None:
+        ratio = f"in {manifest.weights.file}" + (f", {ratio}" if ratio else "")
     return [
         ("Weights", text.byte_text(manifest.weights_bytes), ratio),
         ("Workspace", *scratch),

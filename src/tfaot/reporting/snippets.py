@@ -73,6 +73,8 @@ def _cpp(manifest: Manifest) -> str:
     for tensor in manifest.outputs:
         lines.append(f"  std::vector<Model::type_{tensor.c_name}> {tensor.c_name};")
     arguments = ", ".join(["batch", *tensors, "workspace"])
+    if manifest.weights is not None:
+        lines.append(f'  if (Model::map_weights("{manifest.weights.file}") != TFAOT_OK) return 1;')
     lines += ["", f"  {model}.run_or_throw({arguments});", "  return 0;", "}"]
     return "\n".join(lines) + "\n"
 
@@ -104,6 +106,9 @@ def _c(manifest: Manifest) -> str:
     names = [t.c_name for t in manifest.tensors]
     arguments = ", ".join([str(batch), *names, "workspace"])
     freed = [*names, *(["workspace"] if manifest.workspace.bytes is None else [])]
+    if manifest.weights is not None:
+        mapped = f'{manifest.name}_map_weights("{manifest.weights.file}")'
+        lines.append(f"  if ({mapped} != TFAOT_OK) return 1;")
     lines.append(f"  const int status = {manifest.symbols.run}({arguments});")
     lines += [f"  free({name});" for name in freed]
     lines += ["  return status == TFAOT_OK ? 0 : 1;", "}"]
