@@ -44,6 +44,7 @@ __all__ = [
     "compile",
     "export",
     "load",
+    "report",
     "write_weights",
 ]
 
@@ -174,3 +175,35 @@ def write_weights(
     from tfaot.retrained import write_weights as write
 
     return write(manifest, model, output, verify=verify)
+
+
+def report(
+    manifest: Any,
+    output: str | Path = "report.html",
+    model: Any = None,
+    *,
+    batch: int | None = None,
+    run: bool = True,
+    **options: Any,
+) -> Path:
+    """Write one HTML page about an artifact: graph, memory, weights, accuracy, time.
+
+    Args:
+        manifest: path of NAME.json, or what `compile` returned.
+        output: the HTML file; one that is there is replaced.
+        model: the model that the artifact was compiled from, to time its kernels.
+        batch: rows of a call in which kernels are timed; None chooses.
+        run: whether to measure time on this machine.
+        **options: those of the compilation that the model needs (`inputs`, `input_shapes`, ...).
+
+    Returns:
+        `output`.
+
+    Raises:
+        TfaotError: one of its subclasses, with one line that says what to do.
+    """
+    from tfaot.reporting import write_report
+    from tfaot.reporting.collect import Request
+
+    path = Path(getattr(manifest, "manifest", manifest))
+    return write_report(Request(path, model, batch, run, options), Path(output))

@@ -34,12 +34,14 @@ from tfaot.ir.printer import print_module
 from tfaot.lowering import Lowered, Progress, lower
 from tfaot.options import EXTERNAL, CompileOptions, check_name
 from tfaot.packaging import manifest as packaging
+from tfaot.packaging.describe import internals_of
 from tfaot.packaging.external import ExternalWeights, Recipe
 from tfaot.packaging.header import header_text
 from tfaot.packaging.info import info_ir
 from tfaot.packaging.object_file import fill, set_sizes
 from tfaot.packaging.tfcompile import tfcompile_headers
 from tfaot.passes.batch_parallel import analyse_batch
+from tfaot.passes.log import PassLog
 from tfaot.passes.pipeline import default_passes, run_passes
 from tfaot.runtime.cpu import runs_here
 from tfaot.schedule.composition import Composition, cheapest, estimated_cost
@@ -90,10 +92,15 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Batching:
-    """What is known of the batch axis when code is generated."""
+    """What is known of the batch axis when code is generated, and what it is generated of.
+
+    `log` tells what the passes did to the first variant; the others' are alike.
+    """
 
     rows_independent: bool
     reason: str | None
+    variants: tuple[Variant, ...] = ()
+    log: PassLog | None = None
 
 
 def compile_model(
@@ -220,6 +227,7 @@ def build(
         name, signature, lowered, targets, options, origin.parameter_bytes, progress
     )
     description = _manifest(name, signature, lowered, batching, generated, targets, options, origin)
+    description = description.with_internals(internals_of(batching.variants, batching.log))
     headers = {}
     if options.interface == "tfcompile":
         headers = tfcompile_headers(description, options.batch_sizes)
@@ -255,10 +263,13 @@ def generate_code(
 ) -> tuple[GeneratedModule, Batching]:
     """From HLO to LLVM IR, and what was found of the batch axis; arguments as for `build`."""
     variants: list[Variant] = []
+    logs: list[PassLog] = []
     batching = Batching(rows_independent=lowered.composable, reason=lowered.reason)
     for module, batch in zip(lowered.modules, lowered.batches, strict=True):
         progress("passes", "")
-        module = run_passes(module, default_passes())
+        log = PassLog(module)
+        module = run_passes(module, default_passes(log), hook=log.ran)
+        logs.append(log)
         tile = None
         if module.batch:
             analysis = analyse_batch(module)
@@ -280,7 +291,7 @@ def generate_code(
         external=options.weights == EXTERNAL,
         self_test=options.self_test,
     )
-    return generated, batching
+    return generated, replace(batching, variants=tuple(variants), log=logs[0])
 
 
 def static_sizes(options: CompileOptions) -> tuple[int, ...]:

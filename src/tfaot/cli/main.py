@@ -22,6 +22,7 @@ from tfaot.cli.compile import compile_command
 from tfaot.cli.export import export_command
 from tfaot.cli.inspect import inspect_command
 from tfaot.cli.plan import plan_command
+from tfaot.cli.report import report_command
 from tfaot.cli.run import run_command
 from tfaot.cli.selftest import selftest_command
 from tfaot.cli.verify import verify_command
@@ -51,6 +52,7 @@ app.command("selftest")(selftest_command)
 app.command("plan")(plan_command)
 app.command("export")(export_command)
 app.command("weights")(weights_command)
+app.command("report")(report_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ dates, no absolute paths. Only the standard library is needed.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -285,6 +286,8 @@ class Manifest:
     followed. `versions` maps tool to version (`tfaot`,
     `llvm`, `tensorflow`). `verification` is the report, None where it was left out. `headers` are
     the paths of all headers besides NAME.h, relative to the manifest, with `/` and sorted.
+    `internals` tells people what the compiler made of the model (`packaging.internals`), None
+    where that is not known; it is read when it is looked at, since calls don't need it.
     """
 
     name: str
@@ -307,6 +310,7 @@ class Manifest:
     weights: ExternalWeights | None = None
     self_test: SelfTest | None = None
     verification: dict[str, Json] | None = None
+    internals: dict[str, Json] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
@@ -314,6 +318,10 @@ class Manifest:
     def tensors(self) -> tuple[Tensor, ...]:
         """Inputs, then outputs: the order of the pointers that `run` takes."""
         return (*self.inputs, *self.outputs)
+
+    def with_internals(self, internals: Any) -> Manifest:
+        """The same with the section `internals` set from its dataclass."""
+        return dataclasses.replace(self, internals=_plain(internals))
 
     def to_json(self) -> str:
         """Deterministic JSON text, ended by a newline."""
@@ -386,7 +394,7 @@ def parse_manifest(text: str) -> Manifest:
         raise ArtifactError(
             f"format {version} is newer than this tfaot reads ({FORMAT_VERSION}): update tfaot"
         )
-    manifest: Manifest = _decode(Manifest, data, "")
+    manifest: Manifest = decode(Manifest, data, "")
     _check(manifest)
     return manifest
 
@@ -404,19 +412,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _decode(kind: Any, value: Any, where: str) -> Any:
+def decode(kind: Any, value: Any, where: str) -> Any:
     """`value` of parsed JSON as an instance of the annotation `kind`, or ArtifactError."""
+    if kind is Any:
+        return value
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _decode_dataclass(kind, value, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
     if origin is Union or origin is types.UnionType:
         return _decode_union(arguments, value, where)
     if origin is tuple and isinstance(value, list):
-        return tuple(_decode(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        return tuple(decode(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {k: _decode(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {k: decode(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(kind, type) and type(value) is kind:
         return value
     wanted = {tuple: "list", dict: "object"}.get(origin, getattr(kind, "__name__", str(kind)))
@@ -430,10 +438,10 @@ def _decode_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
         objects = [o for o in options if not _is_plain(o)]
         same = [o for o in objects if value.keys() == _field_names(o)]
         if objects:
-            return _decode((same or objects)[0], value, where)
+            return decode((same or objects)[0], value, where)
     for option in options:
         if type(value) is option:
-            return _decode(option, value, where)
+            return decode(option, value, where)
     wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
     raise ArtifactError(f"field '{where}' is corrupt: expected {wanted}, got {_shorten(value)}")
 
@@ -449,7 +457,8 @@ def _is_plain(kind: Any) -> bool:
 def _decode_dataclass(kind: type[Any], value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ArtifactError(f"field '{where}' is corrupt: expected object, got {_shorten(value)}")
-    hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
+    known: Any = kind
+    hints = _hints(known)
     prefix = f"{where}." if where else ""
     for key in sorted(value.keys() - hints.keys()):
         raise ArtifactError(f"unknown field '{prefix}{key}'")
@@ -457,8 +466,14 @@ def _decode_dataclass(kind: type[Any], value: Any, where: str) -> Any:
     for f in dataclasses.fields(kind):
         if f.name not in value:
             raise ArtifactError(f"field '{prefix}{f.name}' is missing")
-        arguments[f.name] = _decode(hints[f.name], value[f.name], f"{prefix}{f.name}")
+        arguments[f.name] = decode(hints[f.name], value[f.name], f"{prefix}{f.name}")
     return kind(**arguments)
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields; finding them takes longer than reading an object."""
+    return typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
 
 
 def _shorten(value: Any) -> str:

@@ -35,9 +35,14 @@ class FoldAffine:
             normalised values, at which a shift still moves into the bias. 2 bounds the growth of
             the summed terms, and so of the rounding error, by a factor of about 2 for values that
             are normalised to magnitude 1.
+        folded: told of each dot or convolution that took steps in: the node, the steps on its
+            input and those on its result, in the order of the data.
     """
 
     shift_limit: float = 2.0
+    folded: Callable[[Instruction, list[Instruction], list[Instruction]], None] | None = field(
+        default=None, compare=False
+    )
 
     @property
     def name(self) -> str:
@@ -181,8 +186,12 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Before:
-    """The transform of a dot's input after some steps: x_dot = scale * moved(base) + shift."""
+    """The transform of a dot's input after some steps: x_dot = scale * moved(base) + shift.
 
+    `step` is the last of them, which `base` is the operand of.
+    """
+
+    step: Instruction
     base: Instruction
     path: tuple[Instruction, ...]
     scale: Coefficient
@@ -306,7 +315,7 @@ class _Sweep:
             if linear.inputs(scale) is None or linear.inputs(shift) is None:
                 break
             here = step.operand
-            found.append(_Before(here, tuple(path), scale, shift))
+            found.append(_Before(step.node, here, tuple(path), scale, shift))
         return found
 
     def _is_exclusive(self, node: Instruction, linear: _Linear) -> bool:
@@ -323,8 +332,19 @@ class _Sweep:
         for before in (*reversed(plan.before), None):
             folded = self._fold(plan, before)
             if folded is not None:
+                self._tell(plan, before)
                 return folded
         return None
+
+    def _tell(self, plan: _Plan, before: _Before | None) -> None:
+        if self._options.folded is None:
+            return
+        inputs: list[Instruction] = []
+        for step in plan.before if before is not None else ():
+            inputs.insert(0, step.step)
+            if step is before:
+                break
+        self._options.folded(plan.linear.node, inputs, [s.node for s in plan.after])
 
     def _fold(self, plan: _Plan, before: _Before | None) -> Instruction | None:
         linear, node = plan.linear, plan.linear.node

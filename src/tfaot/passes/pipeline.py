@@ -15,6 +15,7 @@ from tfaot.passes.canonicalise import Canonicalise
 from tfaot.passes.constant_fold import ConstantFold
 from tfaot.passes.cse import CommonSubexpressions
 from tfaot.passes.fold_affine import FoldAffine
+from tfaot.passes.log import PassLog
 
 
 class Pass(Protocol):
@@ -55,14 +56,15 @@ class Simplify:
         return module
 
 
-def default_passes() -> tuple[Pass, ...]:
-    """The passes of a compile, in order.
+def default_passes(log: PassLog | None = None) -> tuple[Pass, ...]:
+    """The passes of a compile, in order; a log is told what is folded.
 
     1. `Simplify`: one form for each value, dots in normal form, weights folded into it.
     2. `FoldAffine`: normalisations into the weights of neighbouring dots and convolutions.
     3. `Simplify`: what the folding left behind.
     """
-    return (Simplify(), FoldAffine(), Simplify())
+    folding = FoldAffine() if log is None else FoldAffine(folded=log.fold)
+    return (Simplify(), folding, Simplify())
 
 
 def run_passes(

@@ -29,6 +29,7 @@ class KernelTime:
     """One kernel.
 
     Attributes:
+        number: its position among the manifest's kernels.
         name: its function.
         kind: what it is built around (`dot`, `convolution`, `reduce`, `rows`, `loop`).
         layers: the model's layers that it evaluates.
@@ -40,6 +41,7 @@ class KernelTime:
             kernel.
     """
 
+    number: int
     name: str
     kind: str
     layers: tuple[str, ...]
@@ -115,6 +117,7 @@ class KernelProfile:
             },
             "kernels": [
                 {
+                    "number": k.number,
                     "name": k.name,
                     "kind": k.kind,
                     "layers": list(k.layers),
@@ -170,7 +173,7 @@ def profile_kernels(model: Model, batch: int, inputs: list[Array] | None = None)
     # Kernels outside of loops run once for each tile of rows.
     tiles = min((c for c in calls if c), default=1.0)
     kernels = [
-        _kernel(kernel, batch, table[2 * n] / ceilings.ticks / count, calls[n], tiles)
+        _kernel(n, kernel, batch, table[2 * n] / ceilings.ticks / count, calls[n], tiles)
         for n, kernel in enumerate(manifest.kernels)
         if calls[n]
     ]
@@ -188,7 +191,9 @@ def random_inputs(model: Model, batch: int) -> list[Array]:
     return arrays
 
 
-def _kernel(kernel: Kernel, batch: int, seconds: float, calls: float, tiles: float) -> KernelTime:
+def _kernel(
+    number: int, kernel: Kernel, batch: int, seconds: float, calls: float, tiles: float
+) -> KernelTime:
     details = kernel.details
     rows = details.get("batch", batch)
 
@@ -201,6 +206,7 @@ def _kernel(kernel: Kernel, batch: int, seconds: float, calls: float, tiles: flo
     flops = round(at("flops") * times)
     moved = round((at("read_bytes") + at("written_bytes")) * times)
     return KernelTime(
+        number=number,
         name=kernel.name,
         kind=kernel.kind,
         layers=kernel.layers,

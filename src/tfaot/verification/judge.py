@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tfaot.ir.shapes import BatchDim
 from tfaot.signature import TensorSpec
 from tfaot.verification.accuracy import distance, same, scaled_ulp, typical_magnitude
-from tfaot.verification.report import OutputReport
+from tfaot.verification.report import WORST_ROWS, OutputReport, RowReport
 
 Array = NDArray[Any]
 
@@ -89,6 +89,7 @@ def judge(spec: TensorSpec, samples: Sequence[Sample]) -> tuple[OutputReport, Mi
     place: tuple[int, Any, Any, tuple[int, ...]] = (0, 0.0, 0.0, ())
     worst, misses, miss = -1.0, 0, None
     excused, excused_ulp, finite, total, worst_miss = 0, 0.0, 0, 0, -1.0
+    rows: list[RowReport] = []
     for sample, unit in zip(filled, units, strict=True):
         apart = distance(sample.actual, sample.expected, spec.dtype)
         agrees = same(sample.actual, sample.tensorflow)
@@ -105,6 +106,7 @@ def judge(spec: TensorSpec, samples: Sequence[Sample]) -> tuple[OutputReport, Mi
             missed = beyond & ~allowed
             misses += int(missed.sum())
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
+        rows.extend(_worst_rows(sample, axis, error))
         finite += int(np.isfinite(sample.expected.astype(np.complex128)).sum())
         total += sample.expected.size
         if error[index] >= worst:
@@ -132,8 +134,28 @@ def judge(spec: TensorSpec, samples: Sequence[Sample]) -> tuple[OutputReport, Mi
         finite / total,
         excused,
         excused_ulp,
+        tuple(sorted(rows, key=lambda r: (-r.ulp, r.batch, r.index))[:WORST_ROWS]),
     )
     return report, None if miss is None else Miss(miss, misses)
+
+
+def _worst_rows(sample: Sample, axis: int | None, error: Array) -> list[RowReport]:
+    """The rows of a sample with the largest errors, if they have any."""
+    rows = np.moveaxis(error, axis, 0) if axis is not None else error[None]
+    flat = rows.reshape(len(rows), -1)
+    places = np.argmax(flat, axis=1)
+    worst = flat[np.arange(len(flat)), places]
+    found = []
+    for row in np.argsort(-worst, kind="stable")[:WORST_ROWS]:
+        if not 0 < worst[row] < np.inf:
+            continue
+        inner = [int(i) for i in np.unravel_index(int(places[row]), rows.shape[1:])]
+        if axis is not None:
+            inner.insert(axis, int(row))
+        index = tuple(inner)
+        actual, expected = (float(np.real(x[index])) for x in (sample.actual, sample.expected))
+        found.append(RowReport(sample.batch, index, actual, expected, float(worst[row])))
+    return found
 
 
 def _strangers(

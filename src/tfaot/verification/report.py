@@ -5,6 +5,28 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+WORST_ROWS = 5
+"""Rows of each output that a report lists."""
+
+
+@dataclass(frozen=True)
+class RowReport:
+    """The worst element of a row (of the whole output, where there are no rows).
+
+    Attributes:
+        batch: batch size at which it was found.
+        index: where in the output.
+        actual: the compiled model's value there.
+        expected: the float64 value there.
+        ulp: its error, as for the output.
+    """
+
+    batch: int
+    index: tuple[int, ...]
+    actual: float
+    expected: float
+    ulp: float
+
 
 @dataclass(frozen=True)
 class OutputReport:
@@ -27,6 +49,7 @@ class OutputReport:
         excused: elements beyond the bound which rounding each operation of the model once moves
             as far: they cancel, or sit at a threshold.
         excused_ulp: the largest error among those; 0 if there are none.
+        rows: the rows with the largest errors of elements held to the bound, the worst first.
     """
 
     name: str
@@ -40,6 +63,7 @@ class OutputReport:
     finite: float = 1.0
     excused: int = 0
     excused_ulp: float = 0.0
+    rows: tuple[RowReport, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,14 +88,15 @@ class VerificationReport:
         data["batch_sizes"] = list(self.batch_sizes)
         data["cpus"] = list(self.cpus)
         data["outputs"] = [
-            {
-                k: _rounded(v) if isinstance(v, float) else list(v) if isinstance(v, tuple) else v
-                for k, v in asdict(output).items()
-            }
+            {k: _plain(v) for k, v in asdict(output).items() if k != "rows"}
+            | {"rows": [{k: _plain(v, k) for k, v in asdict(r).items()} for r in output.rows]}
             for output in self.outputs
         ]
         return data
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
+def _plain(value: Any, key: str = "") -> Any:
+    if isinstance(value, float):
+        # Beside each other, the values of a row must show where they differ.
+        return float(f"{value:.9g}" if key in ("actual", "expected") else f"{value:.3g}")
+    return list(value) if isinstance(value, tuple) else value
