@@ -167,7 +167,7 @@ def test_another_structure_is_refused_and_nothing_written(keras, session, tmp_pa
 @pytest.mark.slow
 def test_static_sizes_share_one_file(keras, session, tmp_path):
     options = make_options(
-        tmp_path, name="model", weights="external", batch_sizes=(2, 4), static=True, verify=False
+        tmp_path, name="model", weights="external", batch_sizes=(2, 4), static=True
     )
     first, second = fresh(keras, "dense"), trained(keras, "dense")
     artifact = compile_model(options, first, quiet, session=session)

@@ -19,6 +19,7 @@ from tfaot.ir.text import parse_module
 from tfaot.options import CompileOptions
 from tfaot.packaging.manifest import Source
 from tfaot.signature import Signature, TensorSpec
+from tfaot.symbolic import specialise
 from tfaot.verification import verify_model
 from tfaot.verification.report import VerificationReport
 
@@ -78,12 +79,21 @@ add (a: f32[], b: f32[]) -> f32[] {
 """
 
 
+def _for(module: Module, static: tuple[int, ...]) -> Lowered:
+    if not static:
+        return Lowered((module,), (None,))
+    return Lowered(tuple(specialise(module, size) for size in static), static, "asked")
+
+
 @pytest.fixture
 def verified(tmp_path: Path) -> Callable[..., VerificationReport]:
     """Compile one module, and verify it against another (by default itself)."""
 
     def run(
-        compiled: Module, model: Module | None = None, loaded: HloModel | None = None
+        compiled: Module,
+        model: Module | None = None,
+        loaded: HloModel | None = None,
+        static: tuple[int, ...] = (),
     ) -> VerificationReport:
         loaded = loaded or HloModel(model or compiled)
         target = resolve_targets("x86-64-v3")
@@ -91,13 +101,13 @@ def verified(tmp_path: Path) -> Callable[..., VerificationReport]:
         made = build(
             "m",
             HloModel(compiled).signature,
-            Lowered((compiled,), (None,)),
+            _for(compiled, static),
             target,
             options,
             Origin(Source("hlo", "")),
         )
         artifact = write_artifact(tmp_path, "m", made.header, made.object_bytes, made.manifest, {})
-        lowered = Lowered((loaded.module,), (None,))
+        lowered = _for(loaded.module, static)
         return verify_model(artifact.manifest, loaded, lowered, lambda stage, detail: None)
 
     return run

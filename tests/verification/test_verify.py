@@ -190,7 +190,7 @@ def test_a_large_model_that_fails_for_later_rows_is_found(hlo, verified, monkeyp
     from tfaot.verification import verify
 
     monkeypatch.setattr(verify, "SECONDS", 0.0)
-    real = verify._run_compiled
+    real = verify.run_compiled
 
     def wrong(compiled, inputs):
         found = real(compiled, inputs)
@@ -199,6 +199,25 @@ def test_a_large_model_that_fails_for_later_rows_is_found(hlo, verified, monkeyp
 
     report = verified(hlo(dense("{1, 2, 3}")))
     assert report.batch_sizes == (0, 1, 2)
-    monkeypatch.setattr(verify, "_run_compiled", wrong)
+    monkeypatch.setattr(verify, "run_compiled", wrong)
     with pytest.raises(VerificationError, match="rows in a batch of 3 differ in their bits"):
         verified(hlo(dense("{1, 2, 3}")))
+
+
+def test_composed_batch_sizes_are_those_of_verified_rows(hlo, verified, monkeypatch):
+    from tfaot.verification import verify
+
+    report = verified(hlo(dense("{1, 2, 3}")), static=(2, 4))
+    assert report.batch_sizes == (0, 1, 2, 3, 4, 7, 8, 16, 33, 100, 1000)
+
+    real = verify.run_compiled
+
+    def wrong(compiled, inputs):
+        found = real(compiled, inputs)
+        if len(inputs[0]) == 7:
+            found[0][-1] += 1
+        return found
+
+    monkeypatch.setattr(verify, "run_compiled", wrong)
+    with pytest.raises(VerificationError, match="rows in a batch of 7 differ"):
+        verified(hlo(dense("{1, 2, 3}")), static=(2, 4))

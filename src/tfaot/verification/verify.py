@@ -103,7 +103,11 @@ def verify_model(
     reference = _Reference(loaded)
     runs: list[_Run] = []
     skipped = None
+    composed: list[int] = []
     for batch in _batch_sizes(loaded.signature, lowered):
+        if compiled.manifest.batch.is_composed and batch and batch not in lowered.batches:
+            composed.append(batch)
+            continue
         if batch not in lowered.batches and _takes_long(runs, batch):
             skipped = batch
             break
@@ -122,6 +126,10 @@ def verify_model(
             f"the model can't be verified: TensorFlow refuses all inputs tried "
             f"({reference.refusal}): compile with --no-verify"
         )
+    for batch in composed:
+        # There is no HLO for it; its rows are those of a size that there is HLO for.
+        progress("verify", f"batch {batch}, composed")
+        _check_repeated(compiled, loaded.signature, runs[-1], batch)
     if compiled.manifest.batch.kind == "symbolic" and compiled.manifest.batch.rows_independent:
         _check_rows(compiled, loaded.signature, runs[-1])
         if skipped is not None:
@@ -130,7 +138,7 @@ def verify_model(
     reports = _judged(runs, loaded.signature)
     _check_levels(compiled, runs, loaded.signature, progress)
     return VerificationReport(
-        tuple(run.batch for run in runs),
+        tuple(sorted([*composed, *(run.batch for run in runs)])),
         reports,
         "float64 evaluation of the HLO",
         (*reversed(lower_levels(compiled)), compiled.isa),
