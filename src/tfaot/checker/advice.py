@@ -245,8 +245,8 @@ _STRINGS = (
 )
 
 _OPAQUE_INPUTS = (
-    "let the model begin where its inputs are floats, integers or bools (--inputs NODE for a frozen "
-    "graph)"
+    "let the model begin where its inputs are floats, integers or bools "
+    "(--inputs NODE for a frozen graph)"
 )
 
 
