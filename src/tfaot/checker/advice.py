@@ -244,6 +244,11 @@ _STRINGS = (
     "XLA has no strings: let the model begin where text has become numbers, and export that part"
 )
 
+_OPAQUE_INPUTS = (
+    "let the model begin where its inputs are floats, integers or bools "
+    "(--inputs NODE for a frozen graph)"
+)
+
 
 def family_of(op: str) -> Family | None:
     """The family of a TensorFlow op."""
@@ -271,6 +276,8 @@ def general_advice(refusal: str, inputs: Sequence[tuple[str, str]]) -> str:
     strings = [name for name, text in inputs if text.startswith("string")]
     if strings:
         return f"{_STRINGS} (inputs of strings: {', '.join(strings)})"
+    if " has the type " in refusal:
+        return _OPAQUE_INPUTS
     if "keeps a state" in refusal or "resource that is no variable" in refusal:
         return next(f.text for f in FAMILIES if f.name == "state")
     return ""
