@@ -16,6 +16,7 @@ from compiled import compile_module
 from guard_pages import run_between_guard_pages
 from zoo import CHOOSING, zoo
 
+from tfaot.errors import UnsupportedError
 from tfaot.ir.printer import print_module
 from tfaot.ir.text import parse_module
 from tfaot.packaging.manifest import read_manifest
@@ -106,8 +107,10 @@ def test_ops_between_pages_that_cannot_be_touched(family):
     for case in op_cases([family])[::3]:
         if case.error is not None:
             continue
-        module = parse_module(print_module(case.module()))
-        run = compile_module(module)
+        try:
+            run = compile_module(parse_module(print_module(case.module())))
+        except UnsupportedError:  # which types have no code, tests/codegen says
+            continue
         for batch in (1, 17) if case.symbolic else (1,):
             inputs = case.inputs(3, batch)
             wanted = run(inputs, batch)

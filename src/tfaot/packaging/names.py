@@ -28,12 +28,19 @@ _TAKEN = frozenset(
     }
 )
 
+_LONGEST = 96
+"""Letters of an identifier; compilers stop to follow lines of some thousand."""
+
 
 def c_identifier(text: str, fallback: str) -> str:
-    """A C and C++ identifier close to `text`; accents are dropped, other symbols become `_`."""
+    """A C and C++ identifier close to `text`; accents are dropped, other symbols become `_`.
+
+    What is longer than a name should be is cut off.
+    """
     plain = unicodedata.normalize("NFKD", text)
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     plain = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")
+    plain = plain[:_LONGEST].rstrip("_")
     if not plain:
         return fallback
     if plain[0].isdigit():

@@ -90,6 +90,13 @@ _NOT_ELEMENTWISE = (
 )
 
 
+DEEPEST = 100
+"""How many ops may follow each other inside a kernel: what emits them calls itself for each.
+
+A chain that is longer becomes several kernels; no bit depends on where it is cut.
+"""
+
+
 @dataclass(frozen=True, eq=False)
 class Kernel:
     """Instructions that run together.
@@ -245,6 +252,7 @@ class _Fuser:
         self.stored: set[int] = set()
         self.inlined_in: dict[int, dict[int, Instruction]] = {}
         self.replicated: set[int] = set()
+        self.depth: dict[int, int] = {}
 
     def run(self) -> Schedule:
         forced = self._forced()
@@ -259,13 +267,17 @@ class _Fuser:
             homes = self._homes(instruction)
             if not homes and id(instruction) not in forced:
                 continue
-            if id(instruction) in forced or self._needs_storage(instruction, homes):
+            depth = self._depth(instruction)
+            too_deep = depth > DEEPEST and not _is_cheap_again(instruction, depth)
+            if id(instruction) in forced or too_deep or self._needs_storage(instruction, homes):
                 roots.append(instruction)
                 self.inlined_in[id(instruction)] = {id(instruction): instruction}
                 # What is stored is computed once, and so are its operands.
                 self.replicated.discard(id(instruction))
+                self.depth[id(instruction)] = 0
             else:
                 self.inlined_in[id(instruction)] = homes
+                self.depth[id(instruction)] = depth
         self.stored = {id(r) for r in roots}
         roots.reverse()
         members: dict[int, list[Instruction]] = {id(r): [] for r in roots}
@@ -300,6 +312,11 @@ class _Fuser:
             if id(user) in self.replicated or _repeats_operand(user):
                 self.replicated.add(id(instruction))
         return homes
+
+    def _depth(self, instruction: Instruction) -> int:
+        """How many ops lie between `instruction` and the farthest root that it is inlined in."""
+        above = (self.depth.get(id(user), 0) for user in self.users[id(instruction)])
+        return 1 + max(above, default=0)
 
     def _needs_storage(self, instruction: Instruction, homes: dict[int, Instruction]) -> bool:
         if instruction.opcode in DATA_MOVEMENT:
@@ -369,6 +386,11 @@ def _with_leaves(
             if isinstance(operand.shape, Shape) and not _is_immediate(operand):
                 leaves[id(operand)] = operand
     return Kernel(root, results, anchor, members, tuple(leaves.values()))
+
+
+def _is_cheap_again(instruction: Instruction, depth: int) -> bool:
+    """Whether `instruction` only moves data, so that what it moves is better stored than itself."""
+    return instruction.opcode in DATA_MOVEMENT and depth <= 2 * DEEPEST
 
 
 def _is_immediate(instruction: Instruction) -> bool:
