@@ -113,11 +113,21 @@ ENTRY e {{
 }}
 """
 
+PLAIN = f"""
+ENTRY e {{
+ x = f32[4,3] parameter(0)
+ t = f32[4,3] tanh(x), {_op("plain")}
+ c = f32[4,3] constant({_numbers(4, 3)})
+ ROOT y = f32[4,3] multiply(t, c), {_op("plain")}
+}}
+"""
+
 MODELS = {
     m.name: m
     for m in (
         Model("odd", DENSE, ("<script>alert(1)</script>",), ('scores & "more"',)),
         Model("loop", LOOP, ("x",), ("y",)),
+        Model("plain", PLAIN, ("x",), ("y",)),
         Model("mixing", MIXING, ("x",), ("y",)),
         Model("sized", DENSE, ("x",), ("y",), static=(2, 5)),
     )

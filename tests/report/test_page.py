@@ -43,6 +43,29 @@ def test_nothing_is_fetched(pages, read, name):
     assert len(html) < 200_000
 
 
+def luminance(colour):
+    """The relative luminance of #rrggbb, as WCAG defines it."""
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_words_stand_out_in_both_themes(read):
+    style = read("odd").texts["style"][0]
+    themes = [
+        dict(re.findall(r"--(\w+): (#\w{6});", block))
+        for block in re.findall(r"\{\s+color-scheme: \w+;(.*?)\}", style, re.S)
+    ]
+    assert len(themes) == 3
+    assert themes[1] == themes[2]
+    for theme in themes:
+        words = [(w, b) for w in ("text", "muted", "link") for b in ("back", "panel")]
+        words += [("inside", f"c{n}") for n in range(6)]
+        for word, back in words:
+            low, high = sorted((luminance(theme[word]), luminance(theme[back])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (word, back)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_page_can_be_heard(read, name):
     page = read(name)
@@ -82,6 +105,12 @@ def test_the_graph_leads_from_layers_to_kernels_to_ops(read):
     assert "Writes output" in graph.words
     flow = next(c for c in graph.charts() if c.get("aria-labelledby") == "flow-title")
     assert "input <script>alert(1)</script>" in [t.text for t in flow.iter("text")]
+
+
+def test_a_model_without_batch_axis(read):
+    assert "Has no batch axis" in read("plain").section("summary").words
+    assert "per call" in read("plain").section("graph").words
+    assert "No value is kept" in read("plain").section("memory").words
 
 
 def test_a_loop_is_told(read):

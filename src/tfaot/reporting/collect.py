@@ -119,7 +119,7 @@ def _run(facts: Facts, model: Model, request: Request, progress: Progress) -> Fa
     times = time_over_batch(model, batch_sizes(manifest.batch), progress)
     note = "The artifact times its kernels, which costs time itself." if timed else ""
     facts = replace(facts, times=times, times_note=note if times else "No batch size could be run.")
-    rows = request.batch or _rows(manifest)
+    rows = _rows(manifest, request.batch)
     try:
         if timed:
             progress("measure", "kernels")
@@ -137,10 +137,11 @@ def _run(facts: Facts, model: Model, request: Request, progress: Progress) -> Fa
     )
 
 
-def _rows(manifest: Manifest) -> int:
-    if manifest.batch.kind == "static":
-        return max(manifest.batch.sizes)
-    return 1 if manifest.batch.kind == "none" else ROWS
+def _rows(manifest: Manifest, batch: int | None) -> int:
+    """Rows of a call in which kernels are timed."""
+    if manifest.batch.kind == "none":
+        return 1
+    return batch or max(manifest.batch.sizes, default=ROWS)
 
 
 def _timed_build(
@@ -180,7 +181,9 @@ def _recipe(manifest: Manifest) -> dict[str, Any]:
 
 
 def _check_same(manifest: Manifest, timed: Manifest) -> None:
-    ours, theirs = manifest.source.digest, timed.source.digest
+    # The digest of an object in memory is not that of its files.
+    alike = manifest.source.kind == timed.source.kind
+    ours, theirs = (m.source.digest if alike else "" for m in (manifest, timed))
     kinds = [[(k.kind, k.details) for k in m.kernels] for m in (manifest, timed)]
     if (ours and theirs and ours != theirs) or kinds[0] != kinds[1]:
         raise UsageError(
