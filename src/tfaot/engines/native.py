@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import tfaot
-from tfaot.engines.compiled import NAME, artifact_folder, compile_files
+from tfaot.engines.compiled import NAME, artifact_folder, compile_files, manifest_path
 from tfaot.engines.converter import Converter
 from tfaot.engines.files import ModelFiles, new_file
 from tfaot.engines.protocol import (
@@ -58,17 +58,17 @@ class TfaotNativeEngine(Engine):
     def prepare(self, files: ModelFiles, batches: Sequence[int], converter: Converter) -> None:
         """Compile the model, and the loop with it."""
         manifest = compile_files(files, batches, converter)
-        library = _library(files)
-        if not library.exists():
+        library = driver_path(files)
+        if not library.exists() or library.stat().st_mtime < manifest.stat().st_mtime:
             build_driver(read_manifest(manifest), manifest.parent, library)
 
     def load(self, files: ModelFiles) -> Runner:
         """Load the shared library."""
-        manifest = read_manifest(artifact_folder(files) / f"{NAME}.json")
-        return NativeRunner(manifest, _library(files))
+        return NativeRunner(read_manifest(manifest_path(files)), driver_path(files))
 
 
-def _library(files: ModelFiles) -> Path:
+def driver_path(files: ModelFiles) -> Path:
+    """The shared library with the compiled model and the timing loops."""
     return artifact_folder(files) / f"{NAME}-driver.so"
 
 
