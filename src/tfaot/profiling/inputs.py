@@ -158,7 +158,7 @@ def _fitted(given: Array, tensor: Input, batch: int, what: str) -> Array:
         if not array.shape[axis]:
             raise InputError(f"{what} has no rows: give one at least")
         array = np.take(array, np.arange(batch) % array.shape[axis], axis=axis)
-    return np.ascontiguousarray(array.astype(dtype))
+    return np.asarray(array.astype(dtype), order="C")
 
 
 def _castable(array: Array, dtype: np.dtype[Any]) -> bool:
@@ -294,5 +294,5 @@ def first_rows(arrays: Sequence[Array], files: ModelFiles, batch: int) -> list[A
     found = []
     for array, tensor in zip(arrays, files.inputs, strict=True):
         place = tuple(slice(batch) if size is None else slice(None) for size in tensor.dims)
-        found.append(np.ascontiguousarray(array[place]))
+        found.append(np.asarray(array[place], order="C"))
     return found

@@ -34,6 +34,8 @@ COLORS = [
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 MEGABYTE = 1e6
+FEW, MANY = 8, 10
+"""Curves with an entry each in the legend, entries of a legend inside the plot."""
 
 
 @dataclass(frozen=True)
@@ -78,22 +80,48 @@ class PlotOptions:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """What a curve is, and how that shows.
+
+    Attributes:
+        names: what tells it from others: source, model, engine, threads or the like.
+        lead: the engine, or what varies where that doesn't; curves of one have one colour.
+        rest: what else varies; curves of one have one line style.
+        color: index of the colour.
+        style: index of the line style.
+    """
+
+    names: tuple[str, ...]
+    lead: str
+    rest: str
+    color: int
+    style: int
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """What matplotlib is told."""
+        return {
+            "color": COLORS[self.color % len(COLORS)],
+            "linestyle": LINES[self.style % len(LINES)],
+            "marker": MARKERS[self.style % len(MARKERS)],
+            "markersize": 5,
+            "linewidth": 2,
+        }
+
+
+@dataclass(frozen=True)
 class Curve:
     """One line of a plot: points with their band.
 
     Attributes:
-        names: what tells it from others: source, model, engine, threads or the like.
-        color: which of the engines or models it is, as an index.
-        style: which of the rest it is, as an index.
+        identity: what it is.
         x: the places, ascending.
         middle: the values.
         low: lower end of the band, as many; empty where there is none.
         high: upper end of the band.
     """
 
-    names: tuple[str, ...]
-    color: int
-    style: int
+    identity: Identity
     x: tuple[float, ...]
     middle: tuple[float, ...]
     low: tuple[float, ...] = ()
@@ -162,16 +190,13 @@ def runtime_curves(results: Sequence[tuple[str, RuntimeResult]], *, per_row: boo
     for source, r in results:
         threads = "1 thread" if r.threads == 1 else f"{r.threads} threads"
         groups.setdefault((source, r.model, r.title, threads), []).append(r)
-    shown, colors, styles = _distinct(list(groups))
     curves = []
-    for number, (_, found) in enumerate(groups.items()):
+    for identity, found in zip(identities(list(groups)), groups.values(), strict=True):
         ordered = sorted(found, key=lambda r: r.batch_size)
         spreads = [r.spread_per_row if per_row else r.spread for r in ordered]
         curves.append(
             Curve(
-                shown[number],
-                colors[number],
-                styles[number],
+                identity,
                 tuple(r.batch_size for r in ordered),
                 tuple(s.median for s in spreads),
                 tuple(s.low for s in spreads),
@@ -182,51 +207,57 @@ def runtime_curves(results: Sequence[tuple[str, RuntimeResult]], *, per_row: boo
 
 
 def memory_curves(results: Sequence[tuple[str, MemoryResult]]) -> list[tuple[Curve, Curve]]:
-    """Pairs of resident and private megabytes over the bare process, over threads."""
-    named = [
-        ((source, m.model, m.title, "1 model" if m.copies == 1 else f"{m.copies} models"), m)
-        for source, m in results
-    ]
-    shown, colors, styles = _distinct([names for names, _ in named])
+    """Pairs of resident and private megabytes over the bare process, over threads.
+
+    Of processes with several copies of a model the one with most is taken.
+    """
+    most: dict[tuple[str, ...], MemoryResult] = {}
+    for source, m in results:
+        place = (source, m.model, m.title)
+        if place not in most or most[place].copies < m.copies:
+            most[place] = m
+    named = {(*names, _models(m)): m for names, m in most.items()}
     pairs = []
-    for number, (_, m) in enumerate(named):
+    for identity, m in zip(identities(list(named)), named.values(), strict=True):
         amounts = [m.over_start(t) for t in m.threads]
-        place = (shown[number], colors[number], styles[number], m.threads)
         pairs.append(
             (
-                Curve(*place, tuple(a.resident / MEGABYTE for a in amounts)),
-                Curve(*place, tuple(a.private / MEGABYTE for a in amounts)),
+                Curve(identity, m.threads, tuple(a.resident / MEGABYTE for a in amounts)),
+                Curve(identity, m.threads, tuple(a.private / MEGABYTE for a in amounts)),
             )
         )
     return pairs
 
 
-def _distinct(
-    names: Sequence[tuple[str, ...]],
-) -> tuple[list[tuple[str, ...]], list[int], list[int]]:
-    """What of the names varies; indices by engine (or by the first that varies), and by the rest.
+def _models(result: MemoryResult) -> str:
+    return "1 model" if result.copies == 1 else f"{result.copies} models"
 
-    The engine is the third of the names.
-    """
+
+def identities(names: Sequence[tuple[str, ...]]) -> list[Identity]:
+    """How things show of which each has the same number of names, the third of them the engine."""
     varying = [n for n in range(len(names[0])) if len({name[n] for name in names}) > 1]
     lead = 2 if 2 in varying or not varying else varying[0]
     rest = [n for n in varying if n != lead]
     colors: dict[str, int] = {}
-    styles: dict[tuple[str, ...], int] = {}
+    styles: dict[str, int] = {}
+    found = []
     for name in names:
-        colors.setdefault(name[lead], len(colors))
-        styles.setdefault(tuple(name[n] for n in rest), len(styles))
-    shown = [tuple(name[n] for n in varying) or (name[2],) for name in names]
-    return (
-        shown,
-        [colors[name[lead]] for name in names],
-        [styles[tuple(name[n] for n in rest)] for name in names],
-    )
+        others = ", ".join(name[n] for n in rest)
+        found.append(
+            Identity(
+                tuple(name[n] for n in varying) or (name[2],),
+                name[lead],
+                others,
+                colors.setdefault(name[lead], len(colors)),
+                styles.setdefault(others, len(styles)),
+            )
+        )
+    return found
 
 
 def _check_labels(curves: Sequence[Curve], options: PlotOptions) -> None:
     if options.labels and len(options.labels) != len(curves):
-        have = "; ".join(", ".join(c.names) for c in curves)
+        have = "; ".join(", ".join(c.identity.names) for c in curves)
         raise UsageError(
             f"--labels has {len(options.labels)} labels for {len(curves)} curves: {have}"
         )
@@ -255,31 +286,50 @@ def _style() -> list[Any]:
 
 def _runtime_figure(pyplot: Any, curves: Sequence[Curve], options: PlotOptions) -> Any:
     figure, axes = pyplot.subplots()
-    for number, curve in enumerate(curves):
-        label = options.labels[number] if options.labels else ", ".join(curve.names)
-        _draw(axes, curve, label, bars=options.bars)
+    for curve in curves:
+        _draw(axes, curve, bars=options.bars)
     what = "Runtime / batch size [ms]" if options.per_row else "Runtime [ms]"
     _finish(axes, curves, options, "Batch size", what)
+    _legend(axes, [c.identity for c in curves], options.labels)
     return figure
 
 
-def _draw(axes: Any, curve: Curve, label: str | None, *, bars: bool = False) -> None:
-    color = COLORS[curve.color % len(COLORS)]
-    look = {
-        "color": color,
-        "linestyle": LINES[curve.style % len(LINES)],
-        "marker": MARKERS[curve.style % len(MARKERS)],
-        "markersize": 5,
-        "linewidth": 2,
-    }
+def _draw(axes: Any, curve: Curve, *, bars: bool = False) -> None:
+    look = curve.identity.look
     if bars and curve.low:
         down = [m - v for m, v in zip(curve.middle, curve.low, strict=True)]
         up = [v - m for m, v in zip(curve.middle, curve.high, strict=True)]
-        axes.errorbar(curve.x, curve.middle, yerr=(down, up), capsize=4, label=label, **look)
+        axes.errorbar(curve.x, curve.middle, yerr=(down, up), capsize=4, **look)
         return
-    axes.plot(curve.x, curve.middle, label=label, **look)
+    axes.plot(curve.x, curve.middle, **look)
     if curve.low:
+        color = look["color"]
         axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.3, linewidth=0)
+
+
+def _legend(
+    axes: Any,
+    curves: Sequence[Identity],
+    labels: Sequence[str] = (),
+    further: Sequence[tuple[str, dict[str, Any]]] = (),
+) -> None:
+    """Entries per curve where these are few, else per colour and per line style."""
+    entries: list[tuple[str, dict[str, Any]]]
+    if labels or len(curves) <= FEW or not all(c.rest for c in curves):
+        names = labels or [", ".join(c.names) for c in curves]
+        entries = [(name, c.look) for name, c in zip(names, curves, strict=True)]
+    else:
+        plain = {"linestyle": "-", "marker": "", "linewidth": 4}
+        entries = list({c.lead: {**c.look, **plain} for c in curves}.items())
+        entries += list({c.rest: {**c.look, "color": "black"} for c in curves}.items())
+    entries += further
+    handles = [axes.plot([], [], label=name, **look)[0] for name, look in entries]
+    if len(entries) <= MANY:
+        axes.legend(handles=handles)
+    else:
+        # Beside the plot, where no curve is hidden.
+        axes.figure.set_figwidth(14)
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
 
 def _finish(
@@ -299,10 +349,12 @@ def _finish(
         axes.xaxis.set_minor_locator(ticker.NullLocator())
     if options.x_log:
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:g}"))
+    else:
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.set_xlabel(options.x_label or x_label)
     axes.set_ylabel(options.y_label or y_label)
     _head(axes, options)
-    axes.legend()
 
 
 def _head(axes: Any, options: PlotOptions) -> None:
@@ -314,13 +366,14 @@ def _head(axes: Any, options: PlotOptions) -> None:
 
 def _threads_figure(pyplot: Any, pairs: Sequence[tuple[Curve, Curve]], options: PlotOptions) -> Any:
     figure, axes = pyplot.subplots()
-    for resident, private in pairs:
-        _draw(axes, resident, ", ".join(resident.names))
-        color = COLORS[private.color % len(COLORS)]
-        axes.plot(private.x, private.middle, color=color, linewidth=1.5, alpha=0.5)
-    axes.plot([], [], color="black", linewidth=1.5, alpha=0.5, label="private bytes alone")
+    private = {"linewidth": 1.5, "alpha": 0.5, "marker": ""}
+    for resident, other in pairs:
+        _draw(axes, resident)
+        axes.plot(other.x, other.middle, **{**other.identity.look, **private})
     curves = [curve for pair in pairs for curve in pair]
     _finish(axes, curves, options, "Threads", "Memory over the bare process [MB]")
+    further = [("private bytes alone", {**private, "color": "black"})]
+    _legend(axes, [resident.identity for resident, _ in pairs], (), further)
     return figure
 
 
@@ -328,12 +381,8 @@ def _parts_figure(
     pyplot: Any, results: Sequence[tuple[str, MemoryResult]], options: PlotOptions
 ) -> Any:
     """A bar per process: the engine's runtime, its models, what further threads take."""
-    figure, axes = pyplot.subplots()
-    names = [
-        (source, m.model, m.title, "1 model" if m.copies == 1 else f"{m.copies} models")
-        for source, m in results
-    ]
-    shown, _, _ = _distinct(names)
+    figure, axes = pyplot.subplots(figsize=(10, max(8.0, 2 + 0.4 * len(results))))
+    shown = identities([(source, m.model, m.title, _models(m)) for source, m in results])
     parts: list[tuple[str, list[Bytes]]] = [
         ("Runtime", [m.runtime for _, m in results]),
         ("Models", [m.models for _, m in results]),
@@ -352,13 +401,11 @@ def _parts_figure(
         axes.annotate(
             f"{end:.3g}", (end, place), (5, 0), textcoords="offset points", va="center", fontsize=14
         )
-    axes.set_yticks(places, [", ".join(s) for s in shown], fontsize=14)
+    axes.set_yticks(places, [", ".join(s.names) for s in shown], fontsize=14)
     axes.tick_params(axis="y", which="both", length=0)
     axes.minorticks_off()
-    axes.invert_yaxis()
-    if options.y_log:
-        axes.set_xscale("log")
-    axes.set_xlim(right=max(left, default=1.0) * (3 if options.y_log else 1.15) or 1.0)
+    axes.set_ylim(len(results) - 0.3, -0.7)
+    axes.set_xlim(right=max(left) * 1.15 or 1.0)
     axes.set_xlabel("Resident memory over the bare process [MB]")
     _head(axes, options)
     axes.legend()

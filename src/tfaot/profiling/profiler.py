@@ -125,7 +125,9 @@ def _run(
             profiler.prepare_memory(work, converter)
     for subject in subjects:
         for name, reason in subject.failed.items():
-            note(f"{subject.settings.label}: left out: {subject.engines[name].title}: {reason}")
+            title = subject.engines[name].title
+            text = reason.removeprefix(f"{title}: ")
+            note(f"{subject.settings.label}: {title} is left out: {text}")
     profiler.measure()
     profile = profiler.results()
     if not profile.runtime and not profile.memory:
@@ -202,7 +204,7 @@ class Profiler:
         copies: int | None = None,
     ) -> None:
         title = subject.engines[engine].title
-        text = describe_error(reason)
+        text = describe_error(reason.removeprefix(f"{title}: "))
         failure = Failure(kind, subject.settings.label, engine, title, text, batch, copies)
         if failure not in self._failures:
             self._failures.append(failure)

@@ -30,6 +30,9 @@ REFERENCE = "tensorflow"
 REPORT_SECONDS = 0.5
 """How often samples are handed over, so that a stopped run loses little."""
 
+TEAM_SECONDS = 1e-2
+"""Of a repetition of several threads: long against their start."""
+
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -170,8 +173,9 @@ class Timer:
 class Team(Timer):
     """Threads that call a model at once, each with buffers of its own.
 
-    A thread makes as many calls as take 2 ms, so that all are at work for most of the time; it
-    gives the wall-clock time of a call.
+    Each thread makes as many calls as take 10 ms, so that all are at work for most of the time.
+    What is taken is the wall-clock time in which each makes one: threads that wait for each other,
+    such as for Python's lock, have made no more calls in that time than one alone.
     """
 
     def __init__(self, calls: Sequence[BoundCall], warmup: int) -> None:
@@ -179,10 +183,11 @@ class Team(Timer):
         for call in calls:
             for _ in range(warmup):
                 call.call()
-        self._count = calls_for(min(calls[0].once() for _ in range(3)))
+        once = min(calls[0].once() for _ in range(3))
+        self._count = calls_for(once, TEAM_SECONDS)
         self._start = threading.Barrier(len(calls) + 1)
         self._end = threading.Barrier(len(calls) + 1)
-        self._seconds = [0.0] * len(calls)
+        self._times = [(0.0, 0.0)] * len(calls)
         self._over = False
         self._threads = [
             threading.Thread(target=self._work, args=(number, call), daemon=True)
@@ -198,14 +203,15 @@ class Team(Timer):
                 return
             start = time.perf_counter()
             call.seconds(self._count)
-            self._seconds[number] = (time.perf_counter() - start) / self._count
+            self._times[number] = (start, time.perf_counter())
             self._end.wait()
 
     def take(self) -> list[float]:
-        """The mean over threads of the seconds of a call."""
+        """The seconds from the first start to the last end, per call of a thread."""
         self._start.wait()
         self._end.wait()
-        return [sum(self._seconds) / len(self._seconds)]
+        starts, ends = zip(*self._times, strict=True)
+        return [(max(ends) - min(starts)) / self._count]
 
     def close(self) -> None:
         """End the threads."""
