@@ -82,6 +82,8 @@ def prepare(
     say(f"{model.label}: reading the model")
     failed = _unavailable(model, engines)
     files = _files(model, folder, converter)
+    if all(size is not None for i in files.inputs for size in i.dims):
+        batches = (1,)  # there is no batch axis
     arrays = make_inputs(source, files.inputs, max(batches))
     named = hashlib.sha256(f"{digest}\0{_input_digest(source)}\0{max(batches)}".encode())
     inputs = folder / f"inputs-{named.hexdigest()[:16]}.npz"
@@ -149,20 +151,27 @@ def _files(model: ModelSettings, folder: Path, converter: Converter) -> ModelFil
         return files
     assert model.artifact is not None
     compiled = artifact_files(manifest, model.artifact, folder)
-    for mine, other in zip(compiled.inputs, files.inputs, strict=False):
-        if (mine.dtype, mine.dims) != (other.dtype, other.dims):
-            raise UsageError(
-                f"'{model.artifact}' has the input {_described(mine)}, '{model.model}' has "
-                f"{_described(other)}: give the model that it was compiled from"
-            )
-    if len(compiled.inputs) != len(files.inputs):
-        raise UsageError(
-            f"'{model.artifact}' has {len(compiled.inputs)} inputs, '{model.model}' has "
-            f"{len(files.inputs)}: give the model that it was compiled from"
-        )
+    check_same_inputs(str(model.artifact), compiled.inputs, str(model.model), files.inputs)
     files = replace(files, artifact=compiled.artifact)
     files.write()
     return files
+
+
+def check_same_inputs(
+    artifact: str, compiled: Sequence[Input], model: str, source: Sequence[Input]
+) -> None:
+    """UsageError where an artifact was not compiled from a model, as far as inputs tell."""
+    advice = "give the model that it was compiled from"
+    if len(compiled) != len(source):
+        raise UsageError(
+            f"'{artifact}' has {len(compiled)} inputs, '{model}' has {len(source)}: {advice}"
+        )
+    for mine, other in zip(compiled, source, strict=True):
+        if (mine.dtype, mine.dims) != (other.dtype, other.dims):
+            raise UsageError(
+                f"'{artifact}' has the input {_described(mine)}, '{model}' has "
+                f"{_described(other)}: {advice}"
+            )
 
 
 def artifact_files(manifest: Manifest, path: Path, folder: Path) -> ModelFiles:
@@ -199,7 +208,8 @@ def _dims(tensor: Tensor) -> tuple[int | None, ...]:
 
 
 def _described(tensor: Input) -> str:
-    return f"'{tensor.name}' {tensor.dtype}{list(tensor.dims)}"
+    dims = ", ".join("n" if size is None else str(size) for size in tensor.dims)
+    return f"'{tensor.name}' {tensor.dtype}[{dims}]"
 
 
 def _digest(model: ModelSettings) -> str:
