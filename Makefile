@@ -11,8 +11,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-models test-all lint format bench bench-quick docs \
-  profile-plots lock clean
+.PHONY: help setup demo test test-models test-all lint format bench bench-quick docs profile-plots lock clean
 
 help:
 	@echo "make setup     .venv with tfaot, TensorFlow and the development tools (once, about a minute)"

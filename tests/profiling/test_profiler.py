@@ -16,7 +16,7 @@ from typing import Any
 import consumer_models
 import numpy as np
 import pytest
-from consumer_models import compile_to, mixing
+from consumer_models import compile_to, mixing, poster
 
 import tfaot
 from tfaot.compiler import Lowered
@@ -317,11 +317,11 @@ def test_artifact_and_model_must_agree() -> None:
 @NEEDS_COMPILER
 @NEEDS_SMAPS
 def test_memory_in_parts_over_threads_and_copies(settings, tmp_path: Path) -> None:
-    options = {"measure": ["memory"], "engines": ["tfaot-c", "tfaot"], "copies": [1, 3]}
+    options = {"measure": ["memory"], "engines": ["tfaot-c", "tfaot"], "copies": [1, 20]}
     profile = run_profile(settings(**options, threads=[1, 4], batch_sizes=[64]))
     assert profile.runtime == profile.failures == ()
     assert [(m.engine, m.copies) for m in profile.memory] == [
-        (e, c) for e in ("tfaot-c", "tfaot") for c in (1, 3)
+        (e, c) for e in ("tfaot-c", "tfaot") for c in (1, 20)
     ]
     for m in profile.memory:
         assert [s.stage for s in m.states] == ["start", "runtime", "load", "run", "run"]
@@ -337,6 +337,20 @@ def test_memory_in_parts_over_threads_and_copies(settings, tmp_path: Path) -> No
     again = run_profile(settings(**options, threads=[1, 4], batch_sizes=[64]))
     assert again.memory == profile.memory
     assert len(journal(tmp_path / "out")) == lines
+
+
+@NEEDS_COMPILER
+@NEEDS_SMAPS
+def test_weights_outside(settings, tmp_path: Path) -> None:
+    artifact = compile_to(tmp_path / "model", poster("tagger", (9, 20, 3)), weights="external")
+    options = {"engines": ["tfaot-c", "tfaot"], "measure": ["runtime", "memory"], "copies": [2]}
+    profile = run_profile(settings(artifact.manifest, **options, threads=[1]))
+    assert not profile.failures
+    assert {r.engine for r in profile.runtime} == {m.engine for m in profile.memory}
+    assert len(profile.memory) == 2
+    (tmp_path / "model" / "tagger.weights").unlink()
+    with pytest.raises(UsageError, match=r"nothing could be measured: .*weights"):
+        run_profile(settings(artifact.manifest, **options, batch_sizes=[9]))
 
 
 @NEEDS_SMAPS

@@ -61,6 +61,7 @@ class TfaotNativeEngine(Engine):
         library = driver_path(files)
         if not library.exists() or library.stat().st_mtime < manifest.stat().st_mtime:
             build_driver(read_manifest(manifest), manifest.parent, library)
+        copy_weights(read_manifest(manifest), manifest.parent, library)
 
     def load(self, files: ModelFiles) -> Runner:
         """Load the shared library."""
@@ -88,6 +89,8 @@ def build_driver(manifest: Manifest, folder: Path, library: Path) -> None:
         f"-DCALL={manifest.symbols.run}(batch, {pointers}, workspace)",
         f"-I{folder}",
     ]
+    if manifest.weights is not None:
+        defines.append(f"-DMAP_WEIGHTS={manifest.name}_map_weights")
     with new_file(library) as path:
         parts = [str(DRIVER), str(folder / manifest.object.file), "-o", str(path)]
         done = subprocess.run(
@@ -95,6 +98,26 @@ def build_driver(manifest: Manifest, folder: Path, library: Path) -> None:
         )
         if done.returncode:
             raise EngineError(f"tfaot (C): {describe_error(done.stderr)}")
+
+
+def weights_path(library: Path) -> Path:
+    """The weights of a model whose weights are outside, beside the library with its code."""
+    return library.with_name(f"{library.name}.weights")
+
+
+def copy_weights(manifest: Manifest, folder: Path, library: Path) -> None:
+    """Copy the weights of the artifact in `folder`, where they are outside, beside the library.
+
+    Raises:
+        EngineError: they are missing.
+    """
+    if manifest.weights is None:
+        return
+    source, target = folder / manifest.weights.file, weights_path(library)
+    if not source.exists():
+        raise EngineError(f"tfaot (C): there is no file '{source}' with the model's weights")
+    with new_file(target) as path:
+        shutil.copyfile(source, path)
 
 
 class NativeRunner(Runner):
@@ -113,6 +136,10 @@ class NativeRunner(Runner):
         ):
             function = getattr(self._library, name)
             function.restype, function.argtypes = result, arguments
+        if manifest.weights is not None:
+            status = self._library.native_weights(os.fsencode(weights_path(library)))
+            if status:
+                raise EngineError(f"tfaot (C): the model refuses its weights (status {status})")
 
     def bind(self, inputs: Sequence[Array]) -> BoundCall:
         """Buffers aligned to 64 bytes, as a C program would have them."""

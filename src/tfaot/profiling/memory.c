@@ -2,7 +2,7 @@
  * Memory of compiled models in a C program: resident and private bytes per models and threads.
  * Arguments: batch size; numbers of threads, ascending (1,2,4); bytes of the inputs and outputs
  * (64,8); the shared library of a tiny model; those of the models, each with a model linked to
- * native.c of tfaot's engines. Prints one JSON object per state.
+ * native.c of tfaot's engines, beside which LIBRARY.weights is where its weights are outside. Prints one JSON object per state.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -54,13 +54,21 @@ static void tell(const char *stage, int loaded, int threads) {
 static struct model load(const char *path) {
   struct model made;
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  void *call, *workspace;
+  void *call, *workspace, *weights;
+  int (*take_weights)(const char *);
+  char beside[4096];
   if (library == NULL) fail(dlerror());
   call = dlsym(library, "native_call");
   workspace = dlsym(library, "native_workspace");
   if (call == NULL || workspace == NULL) fail("the library has no native_call");
   memcpy(&made.call, &call, sizeof call);
   memcpy(&made.workspace, &workspace, sizeof workspace);
+  weights = dlsym(library, "native_weights");
+  if (weights == NULL) return made;
+  memcpy(&take_weights, &weights, sizeof weights);
+  if (snprintf(beside, sizeof beside, "%s.weights", path) >= (int)sizeof beside)
+    fail("the path of the library is too long");
+  if (take_weights(beside) != 0) fail("the model refuses its weights");
   return made;
 }
 

@@ -222,10 +222,11 @@ def _digest(model: ModelSettings) -> str:
         total.update(f"{root.resolve()}\0{digest_files(root, model_kind(root))}".encode())
     if model.artifact is not None:
         manifest = read_manifest(model.artifact)
-        object_file = model.artifact.parent / manifest.object.file
         total.update(str(model.artifact.resolve()).encode())
-        total.update(model.artifact.read_bytes())
-        total.update(object_file.read_bytes() if object_file.exists() else b"")
+        names = [model.artifact.name, manifest.object.file]
+        names += [] if manifest.weights is None else [manifest.weights.file]
+        for path in (model.artifact.parent / name for name in names):
+            total.update(path.read_bytes() if path.exists() else b"")
     options = (
         model.signature,
         model.input_nodes,
