@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-models test-all lint format bench bench-quick docs lock clean
+.PHONY: help setup demo test test-models test-all lint format bench bench-quick docs profile-plots lock clean
 
 help:
 	@echo "make setup     .venv with tfaot, TensorFlow and the development tools (once, about a minute)"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench     tfaot next to other engines, into benchmarks/results/ (three quarters of an hour)"
 	@echo "make bench-quick  a tenth of it (five minutes)"
 	@echo "make docs      docs/support.md, from what the code generator does"
+	@echo "make profile-plots  the plots of docs/profiling.md, measured on this machine"
 	@echo "make lock      pin the newest versions in requirements.lock and requirements-bench.lock"
 	@echo "make clean     remove .venv and what the other targets made"
 
@@ -83,6 +84,16 @@ bench-quick: $(BENCH_STAMP)
 docs: $(STAMP)
 	@$(BIN)/python tests/docs/support_table.py > docs/support.md.new
 	@mv docs/support.md.new docs/support.md
+
+# Runtimes of the poster's model, memory of all three, from one profile.
+PROFILE := demo-out/profile
+profile-plots: $(BENCH_STAMP)
+	@test -d $(PROFILE)/poster || $(BIN)/python benchmarks/make_model.py $(PROFILE)/poster 25 256
+	@$(BIN)/tfaot profile --config docs/images/profile.yaml -o $(PROFILE)/results --no-plots
+	@$(BIN)/tfaot plot $(PROFILE)/results -o $(PROFILE) --formats png --models "25 layers of 256" \
+	  --x-log --y-log --title "25 layers of 256, one thread"
+	@cp $(PROFILE)/runtime.png docs/images/profile-runtime.png
+	@cp $(PROFILE)/memory-parts.png docs/images/profile-memory.png
 
 # uv resolves for all Pythons at once; it is needed here only.
 lock: $(STAMP)

@@ -33,18 +33,20 @@ from prepare import default_work_folder, freeze, make_models, prepare_engines
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rounds import Cell, load_subject, measure_cell, measure_cold
-from store import Store
 
 from tfaot.engines import ENGINES, Engine, EngineError, make_engine
 from tfaot.engines.compiled import NAME, artifact_folder
 from tfaot.engines.converter import Converter
 from tfaot.errors import TfaotError
 from tfaot.packaging.manifest import read_manifest
+from tfaot.profiling.machine import pin_to_cores
+from tfaot.profiling.store import Store
 
 HERE = Path(__file__).resolve().parent
 TIMED = ("grid", "shapes", "real", "cold")
 PARTS = (*TIMED, "memory", "cost", "poster")
 ROUNDS = 30
+KEYS = ("part", "model", "batch", "engine", "variant")
 
 
 def models_of(part: str, *, quick: bool) -> list[BenchModel]:
@@ -211,7 +213,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     engines = machine.print_engines(console, {n: make_engine(n) for n in options.engines})
     header = {**machine.describe(engines), "rounds": options.rounds, "quick": options.quick}
     kind = "quick" if options.quick else "full"
-    store = Store(options.work / f"results-{kind}.jsonl", header)
+    store = Store(options.work / f"results-{kind}.jsonl", header, KEYS)
     if not options.report_only:
         measure_parts(options, parts, engines, store, console)
     output = options.output or HERE / "results" / ("quick" if options.quick else "")
@@ -249,7 +251,7 @@ def measure_parts(
                     unfinished.setdefault(model.name, model)
         bench.prepare(list(unfinished.values()), progress)
         cores = os.sched_getaffinity(0)
-        machine.pin_to_one_core()
+        pin_to_cores(1)
         for part, models in plan.items():
             bench.time(part, models, progress)
         os.sched_setaffinity(0, cores)

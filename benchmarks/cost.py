@@ -15,8 +15,6 @@ from typing import Any
 from bench_models import BenchModel, definitions_digest
 from prepare import make_models
 from rich.progress import Progress
-from rounds import Spread
-from store import Store
 
 from tfaot.compiler import compile_model
 from tfaot.engines import Engine
@@ -24,6 +22,8 @@ from tfaot.engines.native import find_compiler
 from tfaot.errors import TfaotError, UsageError
 from tfaot.options import make_options
 from tfaot.packaging.manifest import Manifest, read_manifest
+from tfaot.profiling.store import Store
+from tfaot.profiling.timing import Spread
 
 HERE = Path(__file__).resolve().parent
 MODELS = ("1x32", "5x128", "25x256", "transformer", "mobilenet-v2", "resnet50")

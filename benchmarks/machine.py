@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ceilings import vector_lanes
@@ -17,16 +15,9 @@ from rich.console import Console
 from tfaot.engines import Engine
 from tfaot.engines.compiled import source_digest
 from tfaot.engines.native import find_compiler
+from tfaot.profiling.machine import cpu_name
 
 PACKAGES = ("tensorflow", "keras", "tf2onnx", "numpy", "llvmlite")
-
-
-def cpu_name() -> str:
-    """The CPU's model name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
 
 
 def compiler_version() -> str:
@@ -56,13 +47,6 @@ def describe(engines: Mapping[str, Engine]) -> dict[str, Any]:
         "versions": dict(sorted(versions.items())),
         "source": source_digest(),
     }
-
-
-def pin_to_one_core() -> int:
-    """Bind this process to the last core that it may use; its number."""
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
-    return core
 
 
 def print_engines(console: Console, engines: Mapping[str, Engine]) -> dict[str, Engine]:

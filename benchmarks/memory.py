@@ -5,13 +5,11 @@ Every engine runs in a Python process of its own, tfaot also as a C++ program.
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,14 @@ from typing import Any
 from bench_models import BenchModel, definitions_digest
 from prepare import freeze, make_models
 from rich.progress import Progress
-from store import Store
 
 from tfaot.engines import Engine, EngineError
 from tfaot.engines.compiled import TARGET, source_digest
 from tfaot.engines.converter import Converter, freeze_model
 from tfaot.engines.files import ModelFiles, Origin
 from tfaot.packaging.manifest import read_manifest
+from tfaot.profiling.memory import copy_prepared, parse_state, process_states
+from tfaot.profiling.store import Store
 
 HERE = Path(__file__).resolve().parent
 MODEL, TINY = "25x256", "1x32"
@@ -83,37 +82,15 @@ def _states(
         engine.prepare(tiny, [BATCH], converter)
         engine.prepare(copies[0], [BATCH], converter)
         for other in copies[1:]:
-            for made in copies[0].folder.iterdir():
-                _copy_once(made, other.folder / made.name)
+            copy_prepared(copies[0].folder, other.folder)
     except EngineError as error:
         return {"status": "failed", "reason": str(error)}
-    folders = [str(c.folder) for c in copies]
-    threads = ",".join(map(str, THREADS))
-    command = [name, str(BATCH), threads, str(tiny.folder), *folders]
-    try:
-        done = subprocess.run(
-            [sys.executable, str(HERE / "memory_worker.py"), *command],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return {"status": "failed", "reason": f"it takes more than {LIMIT_SECONDS} s"}
-    states = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        return {"status": "failed", "reason": last, "states": states}
+    states, reason = process_states(
+        name, BATCH, THREADS, tiny.folder, [c.folder for c in copies], LIMIT_SECONDS
+    )
+    if reason:
+        return {"status": "failed", "reason": reason, "states": states}
     return {"status": "ok", "states": states}
-
-
-def _copy_once(source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    if source.is_dir():
-        shutil.copytree(source, target)
-    else:
-        shutil.copy2(source, target)
 
 
 def native_states(
@@ -201,15 +178,3 @@ def _run(program: Path, stage: str, numbers: Sequence[int]) -> list[dict[str, An
     command = [str(program), stage, *map(str, numbers)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [parse_state(line) for line in done.stdout.splitlines()]
-
-
-def parse_state(line: str) -> dict[str, Any]:
-    """One line of the C++ program: stage, models, threads, resident bytes, private bytes."""
-    stage, models, threads, resident, private = line.split()
-    return {
-        "stage": stage,
-        "models": int(models),
-        "threads": int(threads),
-        "resident": int(resident),
-        "private": int(private),
-    }

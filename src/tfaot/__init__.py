@@ -26,6 +26,7 @@ from tfaot.errors import (
 if TYPE_CHECKING:
     from tfaot.artifact import Artifact
     from tfaot.checker import CheckReport
+    from tfaot.profiling.results import Profile
     from tfaot.runtime.model import Model
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "compile",
     "export",
     "load",
+    "profile",
     "report",
     "write_weights",
 ]
@@ -207,3 +209,26 @@ def report(
 
     path = Path(getattr(manifest, "manifest", manifest))
     return write_report(Request(path, model, batch, run, options), Path(output))
+
+
+def profile(models: Any, output_dir: str | Path | None = None, **options: Any) -> Profile:
+    """Measure runtime and memory of models, in tfaot and other engines.
+
+    Args:
+        models: one or a list of: path of a model or of NAME.json; what `compile` returned; mapping
+            or `ModelSettings` with the fields of `tfaot.profiling.ModelSettings`.
+        output_dir: folder for JSON and CSV files. A run that was stopped goes on from there when it
+            is called again. None keeps nothing.
+        **options: further fields of `tfaot.profiling.Settings`: `engines`, `batch_sizes`,
+            `repetitions`, `threads`, `inputs`, `measure`, ...
+
+    Returns:
+        Milliseconds of every repetition, bytes of every state, and what could not be measured.
+
+    Raises:
+        TfaotError: one of its subclasses, with one line that says what to do.
+    """
+    from tfaot.profiling.config import make_settings
+    from tfaot.profiling.profiler import run_profile
+
+    return run_profile(make_settings(models, output_dir, **options))

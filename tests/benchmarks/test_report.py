@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import report
 from bench_models import BATCHES, grid_flops, grid_models, quick_models
-from memory import parse_state
 from reasons import Reasons
 from targets import all_checks, comparisons, geometric_mean
 
 from tfaot.engines import make_engine
+from tfaot.profiling.memory import parse_state
 
 
 def cell(engine: str, median: float, model: str = "5x128", batch: int = 64) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from tfaot.cli.compile import compile_command
 from tfaot.cli.export import export_command
 from tfaot.cli.inspect import inspect_command
 from tfaot.cli.plan import plan_command
+from tfaot.cli.plot import plot_command
+from tfaot.cli.profile import profile_command
 from tfaot.cli.report import report_command
 from tfaot.cli.run import run_command
 from tfaot.cli.selftest import selftest_command
@@ -50,6 +52,8 @@ app.command("verify")(verify_command)
 app.command("run")(run_command)
 app.command("selftest")(selftest_command)
 app.command("plan")(plan_command)
+app.command("profile")(profile_command)
+app.command("plot")(plot_command)
 app.command("export")(export_command)
 app.command("weights")(weights_command)
 app.command("report")(report_command)

@@ -71,3 +71,49 @@ class Progress:
         if kind is None:
             self._finish_stage()
         self._bar.stop()
+
+
+class Bar:
+    """A bar with what is being measured and the time that is left, while it is entered."""
+
+    def __init__(self, quiet: bool) -> None:
+        """Show nothing where `quiet`, or where standard error is no terminal."""
+        self._console = Console(stderr=True)
+        self._quiet = quiet
+        self._shown = not quiet and self._console.is_terminal
+        self._bar = bars.Progress(
+            bars.SpinnerColumn(),
+            bars.BarColumn(20),
+            bars.TaskProgressColumn(),
+            bars.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            bars.TextColumn("{task.description}", markup=False),
+            console=self._console,
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._task: bars.TaskID | None = None
+
+    def __enter__(self) -> Bar:
+        if self._shown:
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=None)
+        return self
+
+    def __call__(self, text: str, done: int, total: int) -> None:
+        """Report what is being done, and how much of how much is done (0 where not known)."""
+        if self._task is not None:
+            self._bar.update(self._task, description=text, completed=done, total=total or None)
+
+    def note(self, text: str) -> None:
+        """A line for the user, on a pipe too."""
+        if not self._quiet:
+            self._console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._shown:
+            self._bar.stop()

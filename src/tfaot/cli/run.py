@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,31 +23,15 @@ def run_command(
     outputs: Annotated[Path, typer.Option(help="Receives the arrays by output name.")],
 ) -> None:
     """Run a compiled model on the arrays of an .npz file."""
+    from tfaot.runtime.files import read_npz
     from tfaot.runtime.model import load
 
     model = load(manifest)
-    arrays = _read(inputs)
+    arrays = read_npz(inputs, "--inputs")
     result = model(**_by_name(model, arrays, inputs))
     if len(model.outputs) == 1:
         result = {model.outputs[0].name: result}
     _write(outputs, result)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import numpy as np
-
-    try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise UsageError(f"'{path}' holds no arrays by name: save them with numpy.savez")
-        with file:
-            return {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise UsageError(f"there is no file '{path}' (--inputs)") from None
-    except OSError as error:
-        raise UsageError(f"can't read '{path}': {error.strerror or error} (--inputs)") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise UsageError(f"'{path}' is no .npz file of plain arrays (--inputs)") from None
 
 
 def _by_name(model: Model, arrays: Mapping[str, Any], path: Path) -> dict[str, Any]:

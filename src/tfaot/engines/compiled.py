@@ -14,6 +14,7 @@ from tfaot.engines.converter import Converter
 from tfaot.engines.files import ModelFiles
 from tfaot.engines.protocol import Array, Availability, BoundCall, Engine, EngineError, Runner
 from tfaot.errors import TfaotError
+from tfaot.packaging.manifest import read_manifest
 
 TARGET = "native"
 NAME = "model"
@@ -26,7 +27,12 @@ def source_digest() -> str:
     total = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root).parts
-        if path.suffix in {".py", ".j2"} and inside[0] not in {"engines", "cli", "testing"}:
+        if path.suffix in {".py", ".j2"} and inside[0] not in {
+            "engines",
+            "cli",
+            "profiling",
+            "testing",
+        }:
             total.update(f"{'/'.join(inside)}\0".encode())
             total.update(path.read_bytes())
     return total.hexdigest()[:12]
@@ -34,21 +40,26 @@ def source_digest() -> str:
 
 def artifact_folder(files: ModelFiles) -> Path:
     """Where header, object and manifest of the model are."""
-    return files.folder / f"tfaot-{source_digest()}-{TARGET}"
+    return files.folder / f"tfaot-{source_digest()}-{files.target}"
+
+
+def manifest_path(files: ModelFiles) -> Path:
+    """The manifest of the compiled model: the one given, or where `compile_files` makes it."""
+    return Path(files.artifact) if files.artifact else artifact_folder(files) / f"{NAME}.json"
 
 
 def compile_files(files: ModelFiles, batches: Sequence[int], converter: Converter) -> Path:
     """The manifest of the compiled model, which is compiled unless it is there.
 
     `compile.json` beside it tells the seconds of each stage. Models without a symbolic form are
-    compiled for the batch sizes given.
+    compiled for the batch sizes given, and again where others are asked for that can't be composed.
 
     Raises:
         EngineError: the model can't be compiled.
     """
     folder = artifact_folder(files)
-    manifest = folder / f"{NAME}.json"
-    if manifest.exists():
+    manifest = manifest_path(files)
+    if files.artifact or (manifest.exists() and _covers(manifest, batches)):
         return manifest
     try:
         stages = _compile(files, folder, (), converter)
@@ -63,6 +74,11 @@ def compile_files(files: ModelFiles, batches: Sequence[int], converter: Converte
     return manifest
 
 
+def _covers(manifest: Path, batches: Sequence[int]) -> bool:
+    batch = read_manifest(manifest).batch
+    return batch.kind != "static" or batch.is_composed or set(batches) <= set(batch.sizes)
+
+
 def _compile(
     files: ModelFiles, folder: Path, sizes: tuple[int, ...], converter: Converter
 ) -> dict[str, float]:
@@ -73,12 +89,14 @@ def _compile(
     options = make_options(
         folder,
         name=NAME,
-        target=TARGET,
+        target=files.target,
         batch_sizes=sizes,
         inputs=origin.inputs,
         outputs=origin.outputs,
         set_values=dict(origin.set_values),
         signature=origin.signature,
+        input_shapes=dict(origin.input_shapes),
+        custom_objects=origin.custom_objects,
         verify=False,
     )
     stages: dict[str, float] = {}
@@ -135,7 +153,7 @@ class TfaotCallEngine(TfaotEngine):
 class _TfaotRunner(Runner):
     def __init__(self, files: ModelFiles, *, bound: bool) -> None:
         try:
-            self._model = tfaot.load(artifact_folder(files) / f"{NAME}.json")
+            self._model = tfaot.load(manifest_path(files))
         except TfaotError as error:
             raise EngineError(f"tfaot: {error}") from error
         self._bound = bound

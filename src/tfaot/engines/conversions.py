@@ -15,7 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfaot.engines.files import Input, ModelFiles, Origin, new_file, read_files, read_origin
+from tfaot.engines.files import (
+    GRAPH,
+    Input,
+    ModelFiles,
+    Origin,
+    new_file,
+    read_files,
+    read_origin,
+)
 from tfaot.engines.protocol import describe_error
 from tfaot.errors import TfaotError
 
@@ -34,7 +42,9 @@ def freeze(folder: str, origin: Mapping[str, Any]) -> None:
             source.signature,
             source.inputs,
             source.outputs,
-            set_values=source.set_values,
+            dict(source.input_shapes),
+            source.set_values,
+            source.custom_objects,
         )
     )
     dims = [tuple(d if isinstance(d, int) else None for d in i.dims) for i in inputs]
@@ -179,8 +189,28 @@ def tfcompile(folder: str, directory: str, batch: int, cpp_class: str, target: s
     )
 
 
+def tiny(folder: str) -> None:
+    """Write `graph.pb` and `graph.json` of a product of four values with a constant matrix."""
+    tf = importlib.import_module("tensorflow")
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, (None, 4), "input_0")
+        tf.identity(x @ tf.eye(4), name="output_0")
+    place = Path(folder)
+    files = ModelFiles(
+        place,
+        Origin(str(place / GRAPH), ("input_0",), ("output_0",)),
+        (Input("input_0", "float32", (None, 4)),),
+        ("output_0",),
+        False,
+    )
+    with new_file(files.graph) as path:
+        path.write_bytes(graph.as_graph_def().SerializeToString())
+    files.write()
+
+
 VERBS: dict[str, Callable[..., Any]] = {
     "freeze": freeze,
+    "tiny": tiny,
     "onnx": onnx,
     "tflite": tflite,
     "tfcompile": tfcompile,

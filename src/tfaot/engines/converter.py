@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -124,8 +124,10 @@ def converter_environment(base: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def freeze_model(origin: Origin, folder: Path, converter: Converter) -> ModelFiles:
-    """The frozen model in `folder`, made there unless it is there.
+def freeze_model(
+    origin: Origin, folder: Path, converter: Converter, target: str = "native"
+) -> ModelFiles:
+    """The frozen model in `folder`, made there unless it is there; `target` is tfaot's.
 
     Raises:
         EngineError: the model can't be loaded or frozen.
@@ -133,4 +135,8 @@ def freeze_model(origin: Origin, folder: Path, converter: Converter) -> ModelFil
     if not ((folder / GRAPH).exists() and (folder / DESCRIPTION).exists()):
         folder.mkdir(parents=True, exist_ok=True)
         converter.call("freeze", folder=str(folder), origin=asdict(origin))
-    return read_files(folder)
+    files = read_files(folder)
+    if files.target != target:
+        files = replace(files, target=target)
+        files.write()
+    return files

@@ -32,6 +32,8 @@ class Origin:
         outputs: names of its outputs; empty lets the frontend find them.
         set_values: placeholders that are fixed to a value.
         signature: key of the signature of a SavedModel.
+        input_shapes: for inputs with unknown axes, sizes per axis; None is the batch axis.
+        custom_objects: Keras custom objects, as texts `module:name` or `module`.
     """
 
     path: str
@@ -39,6 +41,8 @@ class Origin:
     outputs: tuple[str, ...] = ()
     set_values: Mapping[str, Any] = field(default_factory=dict)
     signature: str | None = None
+    input_shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    custom_objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ class ModelFiles:
         inputs: its inputs, in order.
         outputs: the names of its outputs, in order.
         dynamic: whether the graph computes with shapes, so that sizes known ahead may help.
+        target: what tfaot compiles for.
+        artifact: path of the manifest of a compiled model, which tfaot takes instead of compiling;
+            empty where there is none. Without a frozen graph beside it no other engine can run.
     """
 
     folder: Path
@@ -71,6 +78,8 @@ class ModelFiles:
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
     dynamic: bool
+    target: str = "native"
+    artifact: str = ""
 
     @property
     def graph(self) -> Path:
@@ -107,6 +116,8 @@ class ModelFiles:
             "inputs": [asdict(i) for i in self.inputs],
             "outputs": list(self.outputs),
             "dynamic": self.dynamic,
+            "target": self.target,
+            "artifact": self.artifact,
         }
         with new_file(self.folder / DESCRIPTION) as path:
             path.write_text(json.dumps(data, indent=1) + "\n")
@@ -121,6 +132,8 @@ def read_files(folder: Path) -> ModelFiles:
         tuple(Input(i["name"], i["dtype"], tuple(i["dims"])) for i in data["inputs"]),
         tuple(data["outputs"]),
         data["dynamic"],
+        data.get("target", "native"),
+        data.get("artifact", ""),
     )
 
 
@@ -132,6 +145,8 @@ def read_origin(data: Mapping[str, Any]) -> Origin:
         tuple(data["outputs"]),
         data["set_values"],
         data["signature"],
+        {name: tuple(dims) for name, dims in data.get("input_shapes", {}).items()},
+        tuple(data.get("custom_objects", ())),
     )
 
 

@@ -1,7 +1,8 @@
 /*
  * Timing loops around one compiled model, in a shared library that native.py calls. Defined on the
- * command line: HEADER, the model's header, WORKSPACE, its function for the scratch memory, and CALL,
- * its run function on `p[0]`, `p[1]`, ...
+ * command line: HEADER, the model's header, WORKSPACE, its function for the scratch memory, CALL, its
+ * run function on `p[0]`, `p[1]`, ..., and MAP_WEIGHTS, its function that takes weights from a file,
+ * where they are outside.
  */
 #define _GNU_SOURCE
 #include HEADER
@@ -17,6 +18,11 @@ static double seconds(clockid_t clock) {
 
 /* Bytes of scratch memory. */
 int64_t native_workspace(int64_t batch) { return (int64_t)WORKSPACE(batch); }
+
+#ifdef MAP_WEIGHTS
+/* Take the weights from a file, which stays mapped; the status. */
+int native_weights(const char *path) { return (int)MAP_WEIGHTS(path); }
+#endif
 
 /* One call; its status. */
 int native_call(int64_t batch, void *const *p, void *workspace) { return (int)CALL; }

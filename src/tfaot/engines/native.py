@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import tfaot
-from tfaot.engines.compiled import NAME, artifact_folder, compile_files
+from tfaot.engines.compiled import NAME, artifact_folder, compile_files, manifest_path
 from tfaot.engines.converter import Converter
 from tfaot.engines.files import ModelFiles, new_file
 from tfaot.engines.protocol import (
@@ -58,17 +58,18 @@ class TfaotNativeEngine(Engine):
     def prepare(self, files: ModelFiles, batches: Sequence[int], converter: Converter) -> None:
         """Compile the model, and the loop with it."""
         manifest = compile_files(files, batches, converter)
-        library = _library(files)
-        if not library.exists():
+        library = driver_path(files)
+        if not library.exists() or library.stat().st_mtime < manifest.stat().st_mtime:
             build_driver(read_manifest(manifest), manifest.parent, library)
+        copy_weights(read_manifest(manifest), manifest.parent, library)
 
     def load(self, files: ModelFiles) -> Runner:
         """Load the shared library."""
-        manifest = read_manifest(artifact_folder(files) / f"{NAME}.json")
-        return NativeRunner(manifest, _library(files))
+        return NativeRunner(read_manifest(manifest_path(files)), driver_path(files))
 
 
-def _library(files: ModelFiles) -> Path:
+def driver_path(files: ModelFiles) -> Path:
+    """The shared library with the compiled model and the timing loops."""
     return artifact_folder(files) / f"{NAME}-driver.so"
 
 
@@ -88,6 +89,8 @@ def build_driver(manifest: Manifest, folder: Path, library: Path) -> None:
         f"-DCALL={manifest.symbols.run}(batch, {pointers}, workspace)",
         f"-I{folder}",
     ]
+    if manifest.weights is not None:
+        defines.append(f"-DMAP_WEIGHTS={manifest.name}_map_weights")
     with new_file(library) as path:
         parts = [str(DRIVER), str(folder / manifest.object.file), "-o", str(path)]
         done = subprocess.run(
@@ -95,6 +98,26 @@ def build_driver(manifest: Manifest, folder: Path, library: Path) -> None:
         )
         if done.returncode:
             raise EngineError(f"tfaot (C): {describe_error(done.stderr)}")
+
+
+def weights_path(library: Path) -> Path:
+    """The weights of a model whose weights are outside, beside the library with its code."""
+    return library.with_name(f"{library.name}.weights")
+
+
+def copy_weights(manifest: Manifest, folder: Path, library: Path) -> None:
+    """Copy the weights of the artifact in `folder`, where they are outside, beside the library.
+
+    Raises:
+        EngineError: they are missing.
+    """
+    if manifest.weights is None:
+        return
+    source, target = folder / manifest.weights.file, weights_path(library)
+    if not source.exists():
+        raise EngineError(f"tfaot (C): there is no file '{source}' with the model's weights")
+    with new_file(target) as path:
+        shutil.copyfile(source, path)
 
 
 class NativeRunner(Runner):
@@ -113,6 +136,10 @@ class NativeRunner(Runner):
         ):
             function = getattr(self._library, name)
             function.restype, function.argtypes = result, arguments
+        if manifest.weights is not None:
+            status = self._library.native_weights(os.fsencode(weights_path(library)))
+            if status:
+                raise EngineError(f"tfaot (C): the model refuses its weights (status {status})")
 
     def bind(self, inputs: Sequence[Array]) -> BoundCall:
         """Buffers aligned to 64 bytes, as a C program would have them."""

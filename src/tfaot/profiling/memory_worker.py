@@ -1,8 +1,8 @@
 """Memory of one engine in Python, as models and then threads come.
 
-Usage: memory_worker.py ENGINE BATCH THREADS,... TINY FOLDER..., folders of a tiny model, which
-shows the runtime alone, and of the models. Prints one JSON object per state, with the resident and
-the private bytes of this process.
+Usage: python -m tfaot.profiling.memory_worker ENGINE BATCH THREADS,... TINY FOLDER..., folders
+of a tiny model, which shows the runtime alone, and of the models. Prints one JSON object per state,
+with the resident and the private bytes of this process.
 """
 
 from __future__ import annotations

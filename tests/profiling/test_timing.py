@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rounds import SECONDS, Spread, Timing, calls_for, mismatch
 
 from tfaot.engines import BoundCall
+from tfaot.profiling.timing import SECONDS, Spread, Timing, calls_for, mismatch
 
 
 def test_a_spread_has_the_median_and_the_percentiles_of_one_standard_deviation() -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
-from store import Store, read_lines
+from tfaot.profiling import store
+from tfaot.profiling.store import read_lines
+
+Store = functools.partial(store.Store, keys=("part", "model", "batch", "engine"))
 
 HEADER = {"cpu": "a", "rounds": 30}
 

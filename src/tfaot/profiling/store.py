@@ -10,12 +10,6 @@ from pathlib import Path
 from typing import Any
 
 Key = tuple[str, ...]
-KEY_FIELDS = ("part", "model", "batch", "engine", "variant")
-
-
-def key_of(record: Mapping[str, Any]) -> Key:
-    """What a record is about."""
-    return tuple(str(record.get(field, "")) for field in KEY_FIELDS)
 
 
 @dataclass
@@ -25,16 +19,25 @@ class Store:
     The header tells what the records depend on: machine, versions, settings. A file with another
     header is set aside (`NAME.old`), and a new one is begun. A last line that was cut off is
     ignored.
+
+    Attributes:
+        path: the file.
+        header: what all records depend on.
+        keys: the fields that tell what a record is about; a later one replaces an earlier.
+        set_aside: where a file with another header was moved, None where there was none.
     """
 
     path: Path
     header: Mapping[str, Any]
+    keys: Sequence[str]
 
     def __post_init__(self) -> None:
         self._records: dict[Key, dict[str, Any]] = {}
+        self.set_aside: Path | None = None
         lines = read_lines(self.path)
         if lines and lines[0] != {"header": dict(self.header)}:
-            os.replace(self.path, self.path.with_name(self.path.name + ".old"))
+            self.set_aside = self.path.with_name(self.path.name + ".old")
+            os.replace(self.path, self.set_aside)
             lines = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Rewritten whole, so that what follows a cut line is a line of its own.
@@ -43,7 +46,7 @@ class Store:
         new.write_text("".join(json.dumps(line) + "\n" for line in kept))
         os.replace(new, self.path)
         for record in kept[1:]:
-            self._records[key_of(record)] = record
+            self._records[self._key(record)] = record
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append records, all in one write."""
@@ -52,7 +55,10 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         for record in records:
-            self._records[key_of(record)] = dict(record)
+            self._records[self._key(record)] = dict(record)
+
+    def _key(self, record: Mapping[str, Any]) -> Key:
+        return tuple(str(record.get(field, "")) for field in self.keys)
 
     def has(self, **fields: Any) -> bool:
         """Whether there is a record with these values."""
