@@ -36,6 +36,10 @@ def profile_model(
     if not model.exists():
         raise UsageError(f"there is no model '{model}'")
     if model.suffix in (".json", ".o"):
+        if options:
+            raise UsageError(
+                f"'{model}' is compiled: give --model to compile it with other options"
+            )
         return _measure(load(model), batches, progress)
     from tfaot.compiler import compile_model
 

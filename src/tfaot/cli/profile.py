@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tfaot.profiling.results import Profile
 
 DEFAULT_OUTPUT = Path("tfaot-profile")
+
+KERNEL_BATCHES = (1, 64)
 
 _RESULTS = "Results"
 _PLOTS = "Plots"
@@ -111,6 +114,12 @@ def profile_command(
         list[str] | None,
         typer.Option(help="Keras custom objects, module:name.", rich_help_panel=_MODEL),
     ] = None,
+    kernels: Annotated[
+        bool,
+        typer.Option(
+            "--kernels", help="Time each kernel of tfaot's code instead, mapped to the layers."
+        ),
+    ] = False,
     work: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps conversions.", rich_help_panel=_RESULTS),
@@ -151,6 +160,24 @@ def profile_command(
         "custom_objects": tuple(custom_objects or ()),
         "model": model,
     }
+    if kernels:
+        others = {
+            "--config": config,
+            "--engines": engines,
+            "--threads": threads,
+            "--copies": copies,
+            "--inputs": inputs,
+            "--measure": measure,
+            "--clock": clock,
+            "--labels": labels,
+            "--output": output,
+        }
+        given = [option for option, value in others.items() if value is not None]
+        if given:
+            raise UsageError(f"--kernels prints one thread's times on random inputs: no {given[0]}")
+        sizes = parsing.batch_sizes(batch_sizes) or KERNEL_BATCHES
+        _time_kernels(models or [], about, sizes, as_json=as_json, quiet=quiet)
+        return
     options = {
         "engines": list(parsing.names(engines)) or None,
         "batch_sizes": parsing.batch_sizes(batch_sizes) or None,
@@ -180,6 +207,34 @@ def profile_command(
     if not quiet and not as_json:
         for path in (*profile.files, *drawn):
             typer.echo(str(path))
+
+
+def _time_kernels(
+    models: list[str],
+    about: dict[str, Any],
+    batches: tuple[int, ...],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from tfaot.cli.kernels import kernel_text, profile_model
+    from tfaot.cli.progress import Progress
+
+    if not models:
+        raise UsageError("there is no model to profile: give a path")
+    source = about.pop("model")
+    if source is not None and len(models) > 1:
+        raise UsageError("--model is what one compiled model, NAME.json, was compiled from")
+    names = {"input_nodes": "inputs", "output_nodes": "outputs"}
+    options = {names.get(key, key): value for key, value in about.items() if value}
+    found = []
+    with Progress(quiet) as progress:
+        for model in models:
+            found += profile_model(Path(source or model), options, batches, progress)
+    if as_json:
+        typer.echo(json.dumps([f.to_json() for f in found], sort_keys=True, indent=1))
+    elif not quiet:
+        typer.echo("\n\n".join(map(kernel_text, found)))
 
 
 def _settings(
