@@ -1,7 +1,7 @@
 """Writes docs/licences.md: every package that the lock files pin, its versions and its licence.
 
-Usage: python tools/list_licences.py, in an environment with the benchmark's engines (`make bench`
-makes it). Licences are what the packages say of themselves.
+Usage: python tools/list_licences.py. Licences are what the packages say of themselves; of those
+that are not installed (for other Pythons and systems, for the benchmark) the table is believed.
 """
 
 from __future__ import annotations
@@ -31,16 +31,8 @@ benchmark and for building.
 | --- | --- | --- | --- |
 """
 
-OF_OTHERS = {
-    "colorama": "BSD-3-Clause",
-    "coloredlogs": "MIT",
-    "exceptiongroup": "MIT",
-    "humanfriendly": "MIT",
-    "namex": "Apache-2.0",
-    "pyreadline3": "BSD-3-Clause",
-    "tomli": "MIT",
-}
-"""Of packages for other Pythons or systems than the one at hand, or whose metadata is silent."""
+SILENT = {"namex": "Apache-2.0"}
+"""Of packages whose metadata tells nothing, from the licence that they carry."""
 
 _CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
@@ -96,18 +88,27 @@ def needed() -> list[str]:
     return re.findall(r'"([A-Za-z0-9_.-]+)', block[1])
 
 
+def listed() -> dict[str, tuple[str, str, str]]:
+    """The rows of the table as it is."""
+    found = re.findall(r"^\| (.+) \|$", TABLE.read_text(), re.M)[2:]
+    return {cells[0]: (cells[1], cells[2], cells[3]) for cells in (r.split(" | ") for r in found)}
+
+
 def rows() -> dict[str, tuple[str, str, str]]:
     """By package: versions, licence, what it is pinned for.
 
     Raises:
         LookupError: a licence is unknown.
     """
+    known = listed()
     result = {}
     for package, locks in pinned().items():
         versions = dict.fromkeys(v for found in locks.values() for v in found)
-        licence = licence_of(package) or OF_OTHERS.get(package)
+        licence = licence_of(package) or SILENT.get(package)
+        if licence is None and package in known:
+            licence = known[package][1]
         if licence is None:
-            raise LookupError(f"{package}: licence unknown; install it, or name it in OF_OTHERS")
+            raise LookupError(f"{package}: licence unknown; install it, or name it in SILENT")
         purpose = "benchmark" if LOCKS[0] not in locks else "all"
         result[package] = (", ".join(versions), licence, purpose)
     return result

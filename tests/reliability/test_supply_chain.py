@@ -55,13 +55,8 @@ def test_all_that_the_project_asks_for_is_pinned():
     assert names <= pinned
 
 
-def table() -> dict[str, list[str]]:
-    rows = re.findall(r"^\| (.+) \|$", list_licences.TABLE.read_text(), re.M)[2:]
-    return {cells[0]: cells[1:] for cells in (row.split(" | ") for row in rows)}
-
-
 def test_every_licence_is_listed():
-    listed = table()
+    listed = list_licences.listed()
     for package, locks in list_licences.pinned().items():
         versions = dict.fromkeys(v for found in locks.values() for v in found)
         assert package in listed, "run python tools/list_licences.py"
@@ -71,7 +66,7 @@ def test_every_licence_is_listed():
 
 def test_licences_are_those_of_the_installed_packages():
     checked = 0
-    for package, (_, licence, _) in table().items():
+    for package, (_, licence, _) in list_licences.listed().items():
         assert licence
         assert not STRONG_COPYLEFT.search(licence), (package, licence)
         own = list_licences.licence_of(package)
