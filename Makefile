@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-models test-all lint format bench bench-quick docs profile-plots lock clean
+.PHONY: help setup demo test test-models test-all lint format bench bench-quick docs profile-plots lock audit clean
 
 help:
 	@echo "make setup     .venv with tfaot, TensorFlow and the development tools (once, about a minute)"
@@ -26,6 +26,7 @@ help:
 	@echo "make docs      docs/support.md, from what the code generator does"
 	@echo "make profile-plots  the plots of docs/profiling.md, measured on this machine"
 	@echo "make lock      pin the newest versions in requirements.lock and requirements-bench.lock"
+	@echo "make audit     known vulnerabilities of what the lock files pin (needs a network with PyPI's service)"
 	@echo "make clean     remove .venv and what the other targets made"
 
 setup: $(STAMP)
@@ -110,6 +111,17 @@ lock: $(STAMP)
 	  --constraints requirements.lock --upgrade -q >> requirements-bench.lock.new
 	@mv requirements-bench.lock.new requirements-bench.lock
 	@rm -rf $(VENV)/lock
+
+# What can't be looked up is a failure too (--strict): a service that knows nothing finds nothing.
+audit: $(STAMP)
+	@$(BIN)/python -m venv --clear $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --disable-pip-version-check -q pip-audit
+	@for lock in requirements.lock requirements-bench.lock; do \
+	  echo "auditing $$lock"; \
+	  $(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+	    -r $$lock $(AUDIT_ARGS) || exit 1; \
+	done
+	@rm -rf $(VENV)/audit
 
 UV_OPTIONS := --universal --python-version 3.10 --generate-hashes --no-annotate --no-header
 

@@ -1,4 +1,4 @@
-"""`tfaot inspect`: what an artifact's manifest says, and whether its memory is within a budget."""
+"""`tfaot inspect`: what a manifest says, whether its memory is within a budget, of which model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 from tfaot.cli.memory import check_batch, excess, memory_parts, parse_size
+from tfaot.errors import ArtifactError, ModelError
 from tfaot.packaging.manifest import Dim, ListedDim, Manifest, Tensor, read_manifest
+
+_WITHOUT_FILES = ("object", "hlo")
+"""Kinds of sources that are no files, or not those of a model."""
 
 
 def inspect_command(
@@ -26,16 +30,55 @@ def inspect_command(
         int | None,
         typer.Option(metavar="N", help="The batch size, where the workspace grows with it."),
     ] = None,
+    verify_digest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Exit with 1 where the artifact was compiled from other files than MODEL's.",
+        ),
+    ] = None,
 ) -> None:
-    """Show inputs, outputs, memory, kernels and target; check a budget of memory."""
+    """Show inputs, outputs, memory, kernels and target; check a budget of memory, or the model."""
     description = read_manifest(manifest)
     limit = None if max_bytes is None else parse_size(max_bytes, "--max-bytes")
     problem = None if limit is None else excess(description, batch, limit)
+    if verify_digest is not None:
+        problem = problem or other_model(description, verify_digest)
     text = description.to_json() if as_json else describe(description, batch)
     typer.echo(text, nl=not as_json)
     if problem is not None:
         typer.echo(f"tfaot: {problem}", err=True)
         raise typer.Exit(1)
+
+
+def other_model(manifest: Manifest, model: Path) -> str | None:
+    """One line where `model` is not what the artifact was compiled from; None where it is.
+
+    Its files are compared by their digest, as the compile computed it, wherever they lie.
+
+    Raises:
+        ModelError: there is no such model, or it can't be read.
+        ArtifactError: the artifact was compiled from no files.
+    """
+    from tfaot.frontend.source import digest_files, model_kind, model_root
+
+    if manifest.source.kind in _WITHOUT_FILES or not manifest.source.digest:
+        raise ArtifactError(
+            f"{manifest.name} was compiled from an object in memory: "
+            "there are no files to compare with (--verify-digest)"
+        )
+    root = model_root(model)
+    kind = model_kind(root)
+    try:
+        digest = digest_files(root, kind)
+    except OSError as error:
+        raise ModelError(f"the model at '{model}' can't be read: {error.strerror}") from None
+    if digest == manifest.source.digest:
+        return None
+    return (
+        f"{manifest.name} was compiled from another model than '{model}': "
+        f"its digest is {manifest.source.digest[:16]}, and this one's {digest[:16]}"
+    )
 
 
 def describe(manifest: Manifest, batch: int | None = None) -> str:
@@ -46,6 +89,7 @@ def describe(manifest: Manifest, batch: int | None = None) -> str:
         ("description", source.description),
         ("author", source.author),
         ("source", source.kind + (f", signature {source.signature}" if source.signature else "")),
+        ("digest", source.digest),
         *(("input", _tensor(t)) for t in manifest.inputs),
         *(("output", _tensor(t)) for t in manifest.outputs),
         ("batch", _batch(manifest)),

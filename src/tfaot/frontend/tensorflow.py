@@ -64,8 +64,15 @@ def prepare() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of TensorFlow and, where installed, of Keras."""
-    found = {"tensorflow": str(tf_module().__version__)}
+    """Versions of TensorFlow, of the XLA in it and, where installed, of Keras.
+
+    XLA has no versions: it is part of TensorFlow's sources, and the commit of these tells it.
+    """
+    tf = tf_module()
+    found = {
+        "tensorflow": str(tf.__version__),
+        "xla": f"in tensorflow {tf.version.GIT_VERSION}",
+    }
     if (keras := keras_package("keras")) is not None:
         found["keras"] = str(keras.__version__)
     return found

@@ -283,9 +283,9 @@ class Manifest:
     own parameters, `code_bytes` that of the machine code, `data_bytes` that of all else in the
     object that is in memory at run time (constants, tables, introspection data). `stack_bytes` is
     the most stack that a call of any of its functions takes, None where the code could not be
-    followed. `versions` maps tool to version (`tfaot`,
-    `llvm`, `tensorflow`). `verification` is the report, None where it was left out. `headers` are
-    the paths of all headers besides NAME.h, relative to the manifest, with `/` and sorted.
+    followed. `versions` maps tool to version (`tfaot`, `llvm`, `tensorflow`, `xla`).
+    `verification` is the report, None where it was left out. `headers` are the paths of all headers
+    besides NAME.h, relative to the manifest, with `/` and sorted.
     `internals` tells people what the compiler made of the model (`packaging.internals`), None
     where that is not known; it is read when it is looked at, since calls don't need it.
     """
