@@ -92,7 +92,7 @@ profile-plots: $(BENCH_STAMP)
 	@test -d $(PROFILE)/poster || $(BIN)/python benchmarks/make_model.py $(PROFILE)/poster 25 256
 	@$(BIN)/tfaot profile --config docs/images/profile.yaml -o $(PROFILE)/results --no-plots
 	@$(BIN)/tfaot plot $(PROFILE)/results -o $(PROFILE) --formats png --models "25 layers of 256" \
-	  --x-log --y-log --title "25 layers of 256, one thread"
+	  --x-log --y-log --title "25 layers of 256"
 	@cp $(PROFILE)/runtime.png docs/images/profile-runtime.png
 	@cp $(PROFILE)/memory-parts.png docs/images/profile-memory.png
 

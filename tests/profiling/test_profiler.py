@@ -122,12 +122,24 @@ def test_other_rows_are_measured_anew(settings, tmp_path: Path) -> None:
     assert second.settings["models"][0]["inputs"] == "zeros"
 
 
-def test_other_settings_set_results_aside(settings, tmp_path: Path) -> None:
+def test_another_clock_or_warmup_is_measured_anew(settings) -> None:
+    first = run_profile(settings(batch_sizes=[1]))
+    for others in ({"warmup": 1}, {"clock": "cpu"}):
+        other = run_profile(settings(batch_sizes=[1], **others))
+        assert other.runtime[0].milliseconds != first.runtime[0].milliseconds
+    assert run_profile(settings(batch_sizes=[1])).runtime == first.runtime
+
+
+def test_results_of_another_machine_are_set_aside(
+    settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_profile(settings())
+    monkeypatch.setattr(profiler, "describe_machine", lambda: {"cpu": "another"})
     notes: list[str] = []
-    run_profile(settings(warmup=1), note=notes.append)
+    profile = run_profile(settings(), note=notes.append)
+    assert profile.machine == {"cpu": "another"}
     assert len(notes) == 1
-    assert notes[0].endswith(f"{JOURNAL}.old")
+    assert f"{JOURNAL}.old" in notes[0]
     assert (tmp_path / "out" / f"{JOURNAL}.old").exists()
 
 

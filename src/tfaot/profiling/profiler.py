@@ -45,7 +45,11 @@ from tfaot.profiling.store import Store
 
 JOURNAL = "profile.jsonl"
 MEMORY_SECONDS = 600.0
-KEYS = ("kind", "digest", "engine", "version", "batch", "threads", "copies", "first")
+KEYS = (
+    *("kind", "digest", "engine", "version", "batch", "threads"),
+    *("clock", "warmup", "first"),  # of runtimes
+    "copies",  # of memory
+)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how much of how much is done (0 of 0 where not known)."""
@@ -105,15 +109,10 @@ def _locked(folder: Path) -> Iterator[None]:
 def _run(
     settings: Settings, output: Path, work: Path, progress: Progress, note: Callable[[str], None]
 ) -> Profile:
-    header = {
-        "format": 1,
-        "machine": describe_machine(),
-        "clock": settings.clock,
-        "warmup": settings.warmup,
-    }
+    header = {"format": 1, "machine": describe_machine()}
     store = Store(output / JOURNAL, header, KEYS)
     if store.set_aside is not None and store.set_aside.stat().st_size:
-        note(f"earlier results are of another machine or other settings: now {store.set_aside}")
+        note(f"earlier results are of another machine: they are {store.set_aside} now")
     with Converter() as converter:
 
         def say(text: str) -> None:
@@ -161,16 +160,23 @@ class Profiler:
     # What is there.
 
     def _samples(self, subject: Subject, engine: str, batch: int, threads: int) -> list[float]:
-        chunks = self._store.select(
-            kind="runtime",
-            digest=subject.digest,
-            engine=engine,
-            version=subject.versions[engine],
-            batch=batch,
-            threads=threads,
-        )
+        chunks = self._store.select(**self._runtime_key("runtime", subject, engine, batch, threads))
         ordered = sorted(chunks, key=lambda c: int(c["first"]))
         return [float(value) for chunk in ordered for value in chunk["milliseconds"]]
+
+    def _runtime_key(
+        self, kind: str, subject: Subject, engine: str, batch: int, threads: int
+    ) -> dict[str, Any]:
+        return {
+            "kind": kind,
+            "digest": subject.digest,
+            "engine": engine,
+            "version": subject.versions[engine],
+            "batch": batch,
+            "threads": threads,
+            "clock": self._settings.clock,
+            "warmup": self._settings.warmup,
+        }
 
     def _wanted(self, subject: Subject, threads: int) -> dict[int, dict[str, int]]:
         """Per batch size and engine, the repetitions that are missing."""
@@ -323,16 +329,8 @@ class Profiler:
         kind: str,
         values: Mapping[str, Any],
     ) -> None:
-        name = event["engine"]
-        record = {
-            "kind": kind,
-            "digest": subject.digest,
-            "engine": name,
-            "version": subject.versions[name],
-            "batch": event["batch"],
-            "threads": threads,
-        }
-        self._store.add([{**record, **values}])
+        key = self._runtime_key(kind, subject, event["engine"], event["batch"], threads)
+        self._store.add([{**key, **values}])
 
     def _add_samples(self, subject: Subject, event: Mapping[str, Any], threads: int) -> None:
         for name, found in event["milliseconds"].items():
@@ -476,14 +474,7 @@ class Profiler:
         )
 
     def _note(self, subject: Subject, engine: str, batch: int, threads: int) -> str:
-        found = self._store.select(
-            kind="note",
-            digest=subject.digest,
-            engine=engine,
-            version=subject.versions[engine],
-            batch=batch,
-            threads=threads,
-        )
+        found = self._store.select(**self._runtime_key("note", subject, engine, batch, threads))
         notes = [str(record["note"]) for record in found]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         if cores and threads > cores:
