@@ -33,7 +33,7 @@ def test_special_floats_read_and_print():
     assert np.signbit(value[2])
     assert value[4] == 12
     assert value[5] == np.float32(1e-45)
-    assert format_literal(value) == "{inf, -inf, -0, nan, 12, 1e-45}"
+    assert format_literal(value) == "{inf, -inf, -0.0, nan, 12, 1e-45}"
 
 
 def test_comments_and_nesting_of_xla_are_read():

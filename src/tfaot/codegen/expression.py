@@ -243,6 +243,11 @@ class Expression:
             if self.mask is None:
                 builder.store(raw, pointer, align=dtype.itemsize)
                 return
+            if str(self.mask) == str(self.vector.lanes(I1, [n == 0 for n in range(self.lanes)])):
+                # LLVM for AVX-512 makes of it a store of the register's width, not of memory's.
+                first = builder.extract_element(raw, as_value(0))
+                builder.store(first, pointer, align=dtype.itemsize)
+                return
             function = self._declare(
                 f"llvm.masked.store.{_suffix(raw.type)}.p0",
                 ir.VoidType(),

@@ -92,7 +92,8 @@ def _scalars(flat: NDArray[Any], dtype: DType) -> list[str]:
     # Every narrower float is exact in float32, whose shortest digits then identify it.
     printed = flat if dtype is DType.F64 else flat.astype(np.float32)
     texts: list[str] = printed.astype(str).tolist()
-    texts = [t[:-2] if t.endswith(".0") else t for t in texts]
+    # XLA reads -0 as an integer, and its sign is lost.
+    texts = [t[:-2] if t.endswith(".0") and t != "-0.0" else t for t in texts]
     for position in np.flatnonzero(np.isnan(printed)):
         texts[position] = _format_nan(flat[position : position + 1], dtype)
     return texts

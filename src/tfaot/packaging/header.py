@@ -6,6 +6,7 @@ other file: the ABI types are part of it.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,8 +176,7 @@ def header_text(manifest: Manifest) -> str:
     batch = "std::int64_t batch"
     weights = manifest.weights
     templates = resources.files(__package__) / "templates"
-    template = template_environment().from_string((templates / "model.h.j2").read_text("utf-8"))
-    return template.render(
+    return _template().render(
         name=manifest.name,
         class_name=class_name(manifest),
         name_literal=c_string(manifest.name),
@@ -243,6 +243,12 @@ def _max_batch(tensor: Tensor) -> int:
             symbolic += 1
     limit = 2**62 // bound
     return limit if symbolic <= 1 else int(limit ** (1 / symbolic) * 0.99)
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    text = (resources.files(__package__) / "templates" / "model.h.j2").read_text("utf-8")
+    return template_environment().from_string(text)
 
 
 def template_environment() -> jinja2.Environment:

@@ -98,6 +98,8 @@ class _Sorter:
 
     def emit(self) -> None:
         """All rows."""
+        if 0 in self.dims:
+            return
         if self.dims[self.dimension] == 1:
             self._copy()
             return

@@ -1,0 +1,524 @@
+"""Whether outputs of a module are right, op by op: the judge of compiled code and of XLA.
+
+Input: a module, its inputs, and the outputs that some engine gave. Output: a `Verdict`.
+
+Integers, predicates, data movement and correctly rounded ops must be exact. An op whose result
+may be rounded in several ways (a sum, a transcendental function) is compared within its bound
+where it is an output, and what the engine made of it is then the operand of what follows: so
+errors don't add up, and a comparison behind such an op is as exact as any. What can't be known is
+skipped, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from tfaot.codegen.math import MATH
+from tfaot.interpreter.context import Context
+from tfaot.ir.attributes import Compare, Fft, ReducePrecision
+from tfaot.ir.dtypes import DType
+from tfaot.ir.module import Computation, Instruction, Module
+from tfaot.ir.shapes import Shape, TupleShape
+from tfaot.testing.ulp import spacing, ulp_distance
+
+Array = NDArray[Any]
+
+EXACT, ZERO, ULP, MIXED, SUM, COMPLEX, FFT, CHOLESKY, SOLVE, UNKNOWN = [
+    "exact",
+    "zero",
+    "ulp",
+    "mixed",
+    "sum",
+    "complex",
+    "fft",
+    "cholesky",
+    "solve",
+    "unknown",
+]
+"""Kinds of ops: exact; exact but for the sign of zero; within an error in ULP; a sum that may be
+contracted with a product; a sum in any order; complex arithmetic; and so on."""
+
+_ZERO = frozenset({"maximum", "minimum", "clamp"})
+_CORRECTLY_ROUNDED = frozenset({"sqrt", "remainder"})
+_COMPLEX_EXACT = frozenset(
+    """add subtract negate complex real imag compare select convert parameter constant iota
+    """.split()  # noqa: SIM905
+)
+_MOVES = frozenset(
+    """reshape bitcast broadcast transpose slice copy reverse concatenate pad opt-barrier
+    get-tuple-element tuple dynamic-slice dynamic-update-slice gather select custom-call
+    """.split()  # noqa: SIM905
+)
+_THROUGH = _MOVES | {"negate", "abs", "scatter"}
+_PRODUCTS = frozenset({"multiply", "divide", "dot", "convolution", "power", "reduce"})
+_CONTROL = frozenset({"call", "map", "fusion", "while", "conditional"})
+_REDUCTIONS = frozenset({"reduce", "reduce-window", "scatter", "select-and-scatter"})
+_SIGN_OF_ZERO_MATTERS = frozenset(
+    """divide atan2 power rsqrt bitcast-convert sort custom-call map call fusion while conditional
+    complex log cbrt scatter reduce reduce-window select-and-scatter cholesky triangular-solve fft
+    """.split()  # noqa: SIM905
+)
+EPSILON = {DType.F16: 2.0**-10, DType.BF16: 2.0**-7, DType.F32: 2.0**-23, DType.F64: 2.0**-52}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What may be asked of an engine's numbers.
+
+    Attributes:
+        max_ulp: the error of a transcendental function of a type.
+        flushes: whether denormals may be taken, or given, as zero.
+        contracts: whether any product may be fused with any sum.
+        slack: of the bounds of sums and complex arithmetic.
+    """
+
+    max_ulp: Callable[[str, DType], float]
+    flushes: bool = False
+    contracts: bool = False
+    slack: float = 1.0
+
+
+def compiled_engine(*, has_fma: bool) -> Engine:
+    """The bounds that tfaot states."""
+
+    def max_ulp(opcode: str, dtype: DType) -> float:
+        narrow = dtype not in (DType.F32, DType.F64)
+        accuracy = MATH[opcode].max_ulp[DType.F32 if narrow else dtype]
+        stated = accuracy.fma if has_fma else accuracy.no_fma
+        if narrow:
+            return 0.5 + stated / 8
+        # The reference has an error of its own in float64.
+        return stated + (1 if dtype is DType.F64 else 0)
+
+    return Engine(max_ulp)
+
+
+@dataclass
+class Verdict:
+    """What comparing found.
+
+    Attributes:
+        compared: elements of outputs that were compared.
+        skipped: those that nothing could be said about.
+        problems: what is wrong, a line each.
+    """
+
+    compared: int = 0
+    skipped: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def is_inexact(node: Instruction) -> bool:
+    """Whether the result may be rounded in several ways."""
+    return _kind(node) not in (EXACT, ZERO, UNKNOWN)
+
+
+def judge(
+    module: Module, inputs: Sequence[Array], outputs: Sequence[Array], batch: int, engine: Engine
+) -> Verdict:
+    """Compare `outputs`, as an engine gave them for `inputs`, with what they must be."""
+    with np.errstate(all="ignore"):
+        return _Judge(module, inputs, outputs, batch, engine).run()
+
+
+class _Judge:
+    def __init__(
+        self,
+        module: Module,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        batch: int,
+        engine: Engine,
+    ) -> None:
+        self.module, self.inputs, self.outputs, self.engine = module, inputs, outputs, engine
+        self.context, self.wide = Context(batch), Context(batch, float64=True)
+        self.values: dict[int, Any] = {}
+        self.unknown: set[int] = set()
+        self.loose: set[int] = set()
+        self.folded: set[int] = set()
+        self.verdict = Verdict()
+        self.places: dict[int, list[int]] = {}
+        for place, output in enumerate(module.outputs):
+            self.places.setdefault(id(output), []).append(place)
+
+    def run(self) -> Verdict:
+        for node in self.module.entry.instructions:
+            if node.opcode == "parameter":
+                self.values[id(node)] = self.inputs[self.module.entry.parameters.index(node)]
+            elif node is not self.module.entry.root or id(node) in self.places:
+                self._evaluate(node)
+            if id(node) in self.places:
+                self._compare(node)
+            if self.verdict.problems:
+                break
+        return self.verdict
+
+    def _evaluate(self, node: Instruction) -> None:
+        operands = [self.values.get(id(o)) for o in node.operands]
+        if any(id(o) in self.unknown for o in node.operands) or self._undefined(node, operands):
+            self.unknown.add(id(node))
+            return
+        value = self.context.apply(node, operands)
+        self.values[id(node)] = value
+        kind = self._kind(node)
+        if kind is UNKNOWN or (kind not in (EXACT, ZERO) and not self._is_whole(node, operands)):
+            self.unknown.add(id(node))
+        if folded_into(node, self.places) and not self._stays_whole(node, operands):
+            self.unknown.add(id(node))
+            self.folded.add(id(node))
+        loose = kind is ZERO or any(id(o) in self.loose for o in node.operands)
+        if loose and _has_zero(value):
+            self.loose.add(id(node))
+        if self.engine.flushes and (_denormal(value) or any(_denormal(o) for o in operands)):
+            self.unknown.add(id(node))
+
+    def _kind(self, node: Instruction) -> str:
+        kind = _kind(node)
+        return UNKNOWN if self.engine.contracts and self._differs_in_xla(node, kind) else kind
+
+    def _differs_in_xla(self, node: Instruction, kind: str) -> bool:
+        """Whether XLA:CPU may differ, by what HLO leaves open and by its own liberties."""
+        if node.opcode in _CONTROL | _REDUCTIONS and _contracts(node):
+            return True
+        if node.opcode in ("reduce", "reduce-window", "select-and-scatter"):
+            # Initial values may be used several times, or not at all.
+            initial = [self.values.get(id(o)) for o in node.operands[len(node.operands) // 2 :]]
+            return not _is_identity(_reducers(node), initial)
+        match node.opcode:
+            case "convolution":
+                # Groups are multiplied with zeros, and so are paddings.
+                inputs = [self.values.get(id(o)) for o in node.operands]
+                return not all(v is not None and _is_finite(v) for v in inputs)
+            case "divide":
+                # By a constant: a product with its rounded reciprocal.
+                return node.array.dtype.is_float or node.array.dtype.is_complex
+            case "power":
+                # Of integers: negative exponents.
+                return node.array.dtype.is_integer
+            case "reduce-precision":
+                return node.attr(ReducePrecision).mantissa_bits == 0
+        return kind is COMPLEX and node.opcode != "multiply"
+
+    def _undefined(self, node: Instruction, operands: Sequence[Any]) -> bool:
+        """Whether the op looks at what isn't specified: signs of some zeros and NaNs."""
+        if node.opcode in _SIGN_OF_ZERO_MATTERS and any(id(o) in self.loose for o in node.operands):
+            return True
+        total = node.opcode == "compare" and node.attr(Compare).order == "TOTALORDER"
+        if total and any(id(o) in self.loose for o in node.operands):
+            return True
+        if not (total or node.opcode in ("bitcast-convert", "sort", "custom-call")):
+            return False
+        return any(
+            not _is_input(o) and _has_nan(v) for o, v in zip(node.operands, operands, strict=True)
+        )
+
+    def _is_whole(self, node: Instruction, operands: Sequence[Any]) -> bool:
+        """Whether every partial sum is a whole number that the type holds exactly."""
+        if self._kind(node) not in (SUM, MIXED) or not isinstance(node.shape, Shape):
+            return False
+        if not node.shape.dtype.is_float or "multiply" in _reducers(node):
+            return False
+        if not _all_whole(operands):
+            return False
+        magnitudes = [np.abs(x) if np.asarray(x).dtype.kind in "fV" else x for x in operands]
+        total = np.asarray(self.wide.apply(_magnitude(node), magnitudes), np.float64)
+        return bool((total < 1 / EPSILON[node.shape.dtype]).all()) if total.size else True
+
+    def _stays_whole(self, node: Instruction, operands: Sequence[Any]) -> bool:
+        """Whether constants may be moved across sums of whole numbers: nothing is rounded."""
+        if node.opcode not in ("add", "subtract", "negate") or not _all_whole(operands):
+            return False
+        inner = folded_into(node, self.places)
+        return all(i.opcode in ("add", "subtract", "negate", "dot", "convolution") for i in inner)
+
+    def _compare(self, node: Instruction) -> None:
+        """The outputs that are this value; it is what they are, from here on."""
+        found = self.outputs[self.places[id(node)][0]]
+        operands = [self.values.get(id(o)) for o in node.operands]
+        known = not any(id(o) in self.unknown for o in node.operands)
+        kind = self._kind(node)
+        if id(node) not in self.unknown:
+            loose = kind is ZERO or id(node) in self.loose
+            self._require(node, found, _distance(found, self.values[id(node)], node, not loose), 0)
+        elif (
+            known
+            and id(node) not in self.folded
+            and kind not in (EXACT, ZERO, UNKNOWN)
+            and not self._undefined(node, operands)
+            and id(node) in self.values
+        ):
+            self._within_bounds(node, kind, found, operands)
+        else:
+            self.verdict.skipped += found.size
+        self.values[id(node)] = found
+        self.unknown.discard(id(node))
+        self.loose.discard(id(node))
+
+    def _require(self, node: Instruction, found: Array, error: Array, limit: Any) -> None:
+        """Fails where the error of an element passes its limit."""
+        self.verdict.compared += found.size
+        bad = ~(np.broadcast_to(error, found.shape) <= limit)
+        if not bad.any():
+            return
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        expected = np.broadcast_to(self.values[id(node)], found.shape)[place]
+        self.verdict.problems.append(
+            f"%{node.name} = {node.shape} {node.opcode}: element {list(place)} is "
+            f"{found[place]!r}, not {expected!r} ({int(bad.sum())} of {bad.size} differ)"
+        )
+
+    def _within_bounds(
+        self, node: Instruction, kind: str, found: Array, operands: Sequence[Any]
+    ) -> None:
+        dtype = node.array.dtype
+        wide = np.asarray(self.wide.apply(node, [_widened(v) for v in operands]))
+        narrow = np.asarray(self.values[id(node)])
+        if kind is ULP:
+            error = ulp_distance(found, wide, dtype)
+            limit: Any = self.engine.max_ulp(node.opcode, dtype)
+            if self.engine.flushes:
+                limit = np.where(_near_denormal(wide, dtype), np.inf, limit)
+            self._require(node, found, error, limit)
+            return
+        scale, terms = self._scale(node, kind, wide, operands)
+        epsilon, least, most = _limits_of(dtype)
+        if self.engine.flushes:
+            least = 4 * epsilon**-1 * least
+        bound = self.engine.slack * terms * (epsilon * scale + least)
+        error = np.abs(_widened(found) - wide)
+        # Where sums may overflow on the way, their order decides.
+        unsure = ~(scale * 2 < most) & ~(np.isnan(wide) | np.isinf(wide))
+        unsure |= np.isfinite(wide) & ~np.isfinite(narrow)
+        special = np.isnan(wide) | np.isinf(wide)
+        same = (np.isnan(wide) & np.isnan(found)) | (wide == found)
+        if kind not in (SUM, MIXED) or dtype.is_complex:
+            # How infinities and NaNs spread through factorisations and parts isn't specified.
+            unsure |= special
+        if kind in (CHOLESKY, SOLVE, FFT):
+            unsure |= ~np.isfinite(found)
+        error = np.where(same | unsure, 0.0, np.where(special, np.inf, error))
+        self._require(node, found, error, np.where(same | unsure, np.inf, bound))
+
+    def _scale(
+        self, node: Instruction, kind: str, wide: Array, operands: Sequence[Any]
+    ) -> tuple[Array, float]:
+        """Of errors: the size of what is summed, and how many roundings there are at most."""
+        terms = 4.0 + max((int(np.prod(np.shape(v))) for v in operands), default=1)
+        if kind is COMPLEX:
+            # NumPy's are as accurate as for 1 + z, not as for z.
+            near_one = node.opcode in ("log-plus-one", "exponential-minus-one")
+            return np.maximum(np.abs(wide), 1.0 if near_one else 0.0), 16.0
+        if node.opcode == "select-and-scatter":
+            return np.full(wide.shape, np.abs(_widened(operands[1])).sum()), min(terms, 300.0)
+        if kind is MIXED:
+            return np.abs(_widened(operands[0])) + np.abs(_widened(operands[1])), 2.0
+        if kind is SUM:
+            magnitudes = [np.abs(_widened(v)) for v in operands]
+            scale = np.asarray(self.wide.apply(_magnitude(node), magnitudes))
+            return np.abs(scale), min(terms, 300.0)
+        if kind is FFT:
+            axes = tuple(range(-len(node.attr(Fft).length), 0))
+            whole = np.sqrt(np.sum(np.abs(_widened(operands[0])) ** 2, axes, keepdims=True))
+            size = 2.0 * float(np.prod(node.attr(Fft).length))
+            return np.broadcast_to(whole * np.sqrt(size), wide.shape), 16.0
+        norm = np.linalg.norm(np.abs(wide), axis=(-2, -1), keepdims=True)
+        return np.broadcast_to(norm * 16, wide.shape), 32.0
+
+
+def _kind(node: Instruction) -> str:
+    opcode = node.opcode
+    if opcode in _CONTROL:
+        inner = [i for c in node.called for i in c.instructions]
+        if not all(_is_exact(c) for c in node.called):
+            return UNKNOWN
+        return ZERO if any(_kind(i) is ZERO for i in inner) else EXACT
+    if opcode == "rng-bit-generator" or isinstance(node.shape, TupleShape):
+        inner = [i for c in node.called for i in c.instructions]
+        return EXACT if not any(_kind(i) not in (EXACT, ZERO) for i in inner) else UNKNOWN
+    dtype = node.shape.dtype
+    shapes = [o.shape for o in node.operands if isinstance(o.shape, Shape)]
+    if opcode in _REDUCTIONS and (dtype.is_float or dtype.is_complex):
+        inside = _reducers(node)
+        if inside & {"add", "multiply", "subtract"}:
+            return SUM
+        return ZERO if inside & _ZERO else EXACT
+    if opcode in ("dot", "convolution"):
+        return SUM if dtype.is_float or dtype.is_complex else EXACT
+    if opcode in ("fft", "cholesky", "triangular-solve"):
+        return {"fft": FFT, "cholesky": CHOLESKY}.get(opcode, SOLVE)
+    if any(s.dtype.is_complex for s in shapes) and (dtype.is_float or dtype.is_complex):
+        return EXACT if opcode in _COMPLEX_EXACT | _MOVES | _REDUCTIONS else COMPLEX
+    if not dtype.is_float:
+        return EXACT
+    if opcode in _ZERO:
+        return ZERO
+    if opcode in ("add", "subtract") and any(_is_product(o) for o in node.operands):
+        return MIXED
+    if opcode in MATH and opcode not in _CORRECTLY_ROUNDED:
+        return ULP
+    return EXACT
+
+
+def _is_product(node: Instruction, depth: int = 12) -> bool:
+    if node.opcode in _PRODUCTS:
+        return True
+    if node.opcode not in _THROUGH or not depth:
+        return False
+    return any(_is_product(o, depth - 1) for o in node.operands)
+
+
+_STEPS = frozenset({"add", "subtract", "multiply", "divide", "negate"})
+
+
+def _is_coefficient(node: Instruction) -> bool:
+    if node.opcode in ("constant", "iota"):
+        return True
+    return bool(node.operands) and all(_is_coefficient(o) for o in node.operands)
+
+
+def _folds(node: Instruction) -> bool:
+    """Whether this is a product with, or a sum with, a constant, or a dot with weights."""
+    if not isinstance(node.shape, Shape) or not node.shape.dtype.is_float:
+        return False
+    if node.opcode in ("dot", "convolution"):
+        return True
+    constants = [_is_coefficient(o) for o in node.operands]
+    return node.opcode in _STEPS and (node.opcode == "negate" or any(constants))
+
+
+def folded_into(node: Instruction, kept: Container[int] = ()) -> list[Instruction]:
+    """Ops before `node` that a compile may merge with it, their constants into each other's.
+
+    Args:
+        node: any instruction.
+        kept: ids of instructions that keep their values, being outputs.
+    """
+    if not _folds(node):
+        return []
+    found = []
+    for operand in node.operands:
+        while operand.opcode in ("reshape", "transpose", "bitcast") and id(operand) not in kept:
+            operand = operand.operands[0]
+        if id(operand) not in kept and _folds(operand):
+            found.append(operand)
+    return found
+
+
+def _all_whole(values: Sequence[Any]) -> bool:
+    for value in values:
+        x = np.asarray(value)
+        if x.dtype.kind in "fV" and not (np.isfinite(x) & (np.trunc(x) == x)).all():
+            return False
+    return True
+
+
+def _is_exact(computation: Computation) -> bool:
+    return all(_kind(i) in (EXACT, ZERO) and not folded_into(i) for i in computation.instructions)
+
+
+def _reducers(node: Instruction) -> set[str]:
+    return {i.opcode for c in node.called for i in c.instructions}
+
+
+_IDENTITIES = {
+    frozenset({"add"}): 0,
+    frozenset({"or"}): 0,
+    frozenset({"xor"}): 0,
+    frozenset({"multiply"}): 1,
+}
+
+
+def _is_identity(reducers: set[str], initial: Sequence[Any]) -> bool:
+    value = _IDENTITIES.get(frozenset(reducers - {"parameter"}))
+    return value is not None and all(v is not None and bool(np.all(v == value)) for v in initial)
+
+
+def _contracts(node: Instruction) -> bool:
+    inside = _reducers(node)
+    return bool(inside & {"multiply", "divide"}) and bool(inside & {"add", "subtract"})
+
+
+def _magnitude(node: Instruction) -> Instruction:
+    """The op that adds where `node` adds or subtracts."""
+    if node.opcode != "subtract":
+        return node
+    return Instruction(node.name, "add", node.shape, node.operands, node.attrs)
+
+
+def _is_input(node: Instruction) -> bool:
+    """Whether this is an input, maybe moved: the signs of its NaNs are known."""
+    if node.opcode in ("parameter", "constant", "iota"):
+        return True
+    return node.opcode in _MOVES and all(_is_input(o) for o in node.operands)
+
+
+def _distance(found: Array, expected: Any, node: Instruction, strict: bool) -> Array:
+    if found.shape != np.shape(expected):
+        return np.full(found.shape, np.inf)
+    return ulp_distance(found, np.asarray(expected), node.array.dtype, strict=strict)
+
+
+def _limits_of(dtype: DType) -> tuple[float, float, float]:
+    """Precision, least denormal and largest number of the (real part's) type."""
+    info = ml_dtypes.finfo(dtype.real.numpy)
+    return EPSILON[dtype.real], float(info.smallest_subnormal), float(info.max)
+
+
+def _widened(value: Any) -> Any:
+    x = np.asarray(value)
+    dtype = DType.from_numpy(x.dtype)
+    if dtype.is_complex:
+        return x.astype(np.complex128)
+    return x.astype(np.float64) if dtype.is_float else x
+
+
+def _arrays(value: Any) -> list[Array]:
+    if isinstance(value, tuple):
+        return [a for v in value for a in _arrays(v)]
+    return [np.asarray(value)]
+
+
+def _floats(value: Any) -> list[tuple[Array, DType]]:
+    found = []
+    for array in _arrays(value):
+        dtype = DType.from_numpy(array.dtype)
+        if dtype.is_complex:
+            found += [(array.real, dtype.real), (array.imag, dtype.real)]
+        elif dtype.is_float:
+            found.append((array, dtype))
+    return found
+
+
+def _is_finite(value: Any) -> bool:
+    return all(bool(np.isfinite(a.astype(np.float64)).all()) for a, _ in _floats(value))
+
+
+def _has_nan(value: Any) -> bool:
+    return any(bool(np.isnan(a.astype(np.float64)).any()) for a, _ in _floats(value))
+
+
+def _has_zero(value: Any) -> bool:
+    return any(bool((a == 0).any()) for a, _ in _floats(value))
+
+
+def _denormal(value: Any) -> bool:
+    for array, dtype in _floats(value):
+        tiny = float(ml_dtypes.finfo(dtype.numpy).smallest_normal)
+        wide = np.abs(array.astype(np.float64))
+        if bool(((wide != 0) & (wide < tiny)).any()):
+            return True
+    return False
+
+
+def _near_denormal(wide: Array, dtype: DType) -> Array:
+    tiny = float(ml_dtypes.finfo(dtype.numpy).smallest_normal)
+    return np.asarray(np.abs(wide) < 2 * tiny + spacing(np.zeros(1), dtype)[0])
+
+
+__all__ = ["Engine", "Verdict", "compiled_engine", "folded_into", "is_inexact", "judge"]
