@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfaot.artifact import Artifact, check_output_dir, write_artifact
+from tfaot.codegen.data import EMPTY
 from tfaot.codegen.llvm import Emitted, emit
 from tfaot.codegen.module import GeneratedModule, KernelFacts, Variant, generate
 from tfaot.codegen.platforms import NATIVE, PORTABLE
@@ -38,7 +39,7 @@ from tfaot.packaging.describe import internals_of
 from tfaot.packaging.external import ExternalWeights, Recipe
 from tfaot.packaging.header import header_text
 from tfaot.packaging.info import info_ir
-from tfaot.packaging.object_file import fill, set_sizes
+from tfaot.packaging.object_file import attach, fill, set_sizes
 from tfaot.packaging.tfcompile import tfcompile_headers
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.log import PassLog
@@ -238,7 +239,7 @@ def build(
     if generated.structure:
         weights = bytes(weights_file(generated.weights, generated.structure, origin.source.digest))
     elif generated.weights:
-        object_bytes = fill(object_bytes, generated.marker, generated.weights)
+        object_bytes = _put_weights(object_bytes, generated)
     header = header_text(description)
     return Compiled(
         description,
@@ -316,6 +317,14 @@ def _composition(
     if not work:
         return None
     return cheapest([size for size, _ in work], estimated_cost(work, weights_bytes))
+
+
+def _put_weights(object_bytes: bytes, generated: GeneratedModule) -> bytes:
+    """The object with its weights."""
+    if generated.section is None:
+        return fill(object_bytes, generated.marker, generated.weights)
+    name = generated.section.replace(EMPTY, ".rodata.")
+    return attach(object_bytes, generated.section, name, generated.weights)
 
 
 def _emit(

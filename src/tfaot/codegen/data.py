@@ -16,6 +16,9 @@ from tfaot.schedule.sizes import ALIGNMENT
 MARKER_BYTES = 64
 """Bytes at the start of the data's place that tell where in the object it is."""
 
+EMPTY = ".bss.tfaot."
+"""What the name of a section begins with that LLVM takes for one without contents in the file."""
+
 
 @dataclass(frozen=True)
 class LateData:
@@ -59,6 +62,27 @@ class LateData:
             f'@"{self.symbol}" = internal externally_initialized constant <{{ {first}, {rest} }}> '
             f'<{{ {first} c"{start}", {rest} zeroinitializer }}>, '
             f'section "{self._section}", align {ALIGNMENT}'
+        )
+        return text.replace(old, new)
+
+    @property
+    def empty_section(self) -> str | None:
+        """A section for data that isn't in the file yet; None where the format has no such thing.
+
+        LLVM then never writes its zeros, of which there may be as many as weights in a model.
+        """
+        if "macos" in self.module.triple or "windows" in self.module.triple:
+            return None
+        return f"{EMPTY}{self.module.name}"
+
+    def define_empty(self, text: str, size: int, slack: int = 0) -> str:
+        """As `define`, in the empty section."""
+        old = f'@"{self.symbol}" = external constant i8'
+        assert old in text
+        new = (
+            f'@"{self.symbol}" = internal externally_initialized constant '
+            f"[{max(size, MARKER_BYTES) + slack} x i8] zeroinitializer, "
+            f'section "{self.empty_section}", align {ALIGNMENT}'
         )
         return text.replace(old, new)
 

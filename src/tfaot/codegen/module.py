@@ -34,9 +34,11 @@ class GeneratedModule:
     """LLVM IR of an artifact, without introspection data.
 
     Attributes:
-        text: the IR; in it the blob is zeros that begin with `marker`.
+        text: the IR; in it the blob is a section without contents, or zeros that begin with
+            `marker`.
         weights: the blob, which `SLACK` bytes follow; its place is as long as `marker` at least.
         marker: what to look for in the object, to put the blob there.
+        section: the section without contents, None where there is none.
         structure: hash of all that weights must fit, where they are outside of the object; else
             empty.
         workspace: bytes of workspace, a polynomial in n.
@@ -47,6 +49,7 @@ class GeneratedModule:
     text: str
     weights: bytes
     marker: bytes
+    section: str | None
     workspace: Bytes
     kernels: tuple[KernelFacts, ...]
     structure: bytes = b""
@@ -106,13 +109,16 @@ def generate(
         test = SelfTest(module, name, signature, targets, variants, workspace)
         test.emit(dispatch)
     structure = b""
+    section = None
     if outside is not None:
         outside.emit(len(weights))
         text = _plain_text(module)
         structure = _structure(text, signature, blob)
         text = with_identity(text, outside.identity_symbol, identity(structure, len(weights)))
     else:
-        text = place.define(_plain_text(module), len(weights), SLACK)
+        section = place.empty_section if weights else None
+        define = place.define if section is None else place.define_empty
+        text = define(_plain_text(module), len(weights), SLACK)
         kept = [place.symbol] if weights else []
         if test is not None:
             text = test.define(text)
@@ -122,6 +128,7 @@ def generate(
         text=clock.defined(text) if clock is not None else text,
         weights=weights,
         marker=place.marker,
+        section=section,
         workspace=workspace,
         kernels=tuple(facts),
         structure=structure,

@@ -120,6 +120,7 @@ class ElfObject:
                 raise ArtifactError("truncated: a section is outside the file")
             if alignment & (alignment - 1) or alignment > 1 << 21:
                 raise ArtifactError("corrupt: impossible alignment of a section")
+        self._table, self._names = offset, names
         table = self.data[raw[names][4] : raw[names][4] + raw[names][5]]
         return tuple(
             Section(i, _string(table, e[0]), e[1], e[2], e[4], e[5], e[6], e[7], max(e[8], 1), e[9])
@@ -147,6 +148,29 @@ class ElfObject:
                 Symbol(_string(strings, name), section, value, size, info >> 4, info & 15)
             )
         return tuple(symbols)
+
+    @property
+    def names(self) -> Section:
+        """The section with the names of sections."""
+        return self.sections[self._names]
+
+    def patch_section(
+        self,
+        data: bytearray,
+        index: int,
+        *,
+        offset: int,
+        name: int | None = None,
+        kind: int | None = None,
+        flags: int | None = None,
+        size: int | None = None,
+    ) -> None:
+        """Change entries of a section's header in `data`, a copy of this object."""
+        place = self._table + index * _SECTION.size
+        entry = list(_SECTION.unpack_from(data, place))
+        for field, value in ((0, name), (1, kind), (2, flags), (4, offset), (5, size)):
+            entry[field] = entry[field] if value is None else value
+        _SECTION.pack_into(data, place, *entry)
 
     def relocations(self) -> Iterator[tuple[Section, tuple[Relocation, ...]]]:
         """Each loaded section that has relocations, with them; offsets lie inside the section."""

@@ -11,6 +11,7 @@ import struct
 from dataclasses import replace
 
 from tfaot.errors import ArtifactError
+from tfaot.packaging.elf import SHF_WRITE, SHT_NOBITS, SHT_PROGBITS, ElfObject
 from tfaot.packaging.info import (
     CODE_BYTES_MARKER,
     DATA_BYTES_MARKER,
@@ -62,6 +63,42 @@ def fill(data: bytes, marker: bytes, value: bytes) -> bytes:
     place = _place_of(data, marker)
     value = value.ljust(len(marker), b"\0")
     return b"".join((data[:place], value, data[place + len(value) :]))
+
+
+def attach(data: bytes, section: str, name: str, contents: bytes) -> bytes:
+    """An ELF object with contents for a section that has none; they are padded with zeros.
+
+    The section becomes read-only data. Contents lie at the end of the file, and nothing else moves.
+
+    Args:
+        data: the object.
+        section: the section's name, of a section of a size that holds the contents.
+        name: the name that it gets.
+        contents: the bytes.
+
+    Raises:
+        ArtifactError: the object is malformed, or has no such section.
+    """
+    elf = ElfObject(data)
+    found = next((s for s in elf.sections if s.name == section and s.kind == SHT_NOBITS), None)
+    if found is None or found.size < len(contents):
+        raise ArtifactError(f"the object has no section '{section}' of {len(contents)} bytes")
+    names = elf.names
+    table = bytes(elf.contents(names)) + name.encode() + b"\0"
+    head = bytearray(data) + bytes(-len(data) % 8)
+    elf.patch_section(head, names.index, offset=len(head), size=len(table))
+    end = len(head) + len(table)
+    start = end + -end % found.alignment
+    elf.patch_section(
+        head,
+        found.index,
+        name=names.size,
+        kind=SHT_PROGBITS,
+        flags=found.flags & ~SHF_WRITE,
+        offset=start,
+    )
+    # All at once: the contents may be most of the memory that there is.
+    return b"".join((head, table, bytes(start - end), contents, bytes(found.size - len(contents))))
 
 
 def _place_of(data: bytes, marker: bytes) -> int:

@@ -90,10 +90,12 @@ class WeightBlob:
 
     def to_bytes(self) -> bytes:
         """The blob."""
-        blob = bytearray(self.size)
+        parts: list[bytes | memoryview] = []
+        end = 0
         for flat, offset in self._pieces:
-            blob[offset : offset + flat.nbytes] = flat.view(np.uint8).tobytes()
-        return bytes(blob)
+            parts += [bytes(offset - end), flat.view(np.uint8).data if flat.size else b""]
+            end = offset + flat.nbytes
+        return b"".join(parts)  # at once: copies of all weights are costly
 
 
 def _flat(value: NDArray[np.generic], packed: bool) -> NDArray[np.generic]:
