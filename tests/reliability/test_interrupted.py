@@ -61,11 +61,15 @@ def kill_at_random(folder: Path, stored: Path, variants, times: int, seed: int) 
     """Kill a writer after a random time, again and again; the variants that were left."""
     generator, seen = random.Random(seed), set()
     for _ in range(times):
-        process = subprocess.Popen(writer(folder, stored, 1, 2, 0), stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            writer(folder, stored, 1, 2, 0), stdout=subprocess.PIPE, start_new_session=True
+        )
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(generator.uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
+        # Every other time all of its group at once, as a terminal or a batch system does.
+        kill = generator.choice((os.kill, os.killpg))
+        kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
         with no_writer(folder):
@@ -316,7 +320,8 @@ import sys, tensorflow as tf
 class Scale(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None, 3])])
     def __call__(self, x): return {"y": x * float(sys.argv[2])}
-tf.saved_model.save(Scale(), sys.argv[1], signatures=Scale.__call__)
+model = Scale()
+tf.saved_model.save(model, sys.argv[1], signatures=model.__call__)
 """
 
 
