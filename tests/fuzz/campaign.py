@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import steps_elementwise  # noqa: F401  (registers steps)
-import steps_structured  # noqa: F401
 from minimise import kind_of, minimise, trial_in_child
 from module_graph import RandomModule
 from module_trial import ALL_LEVELS, PAIR, try_module
