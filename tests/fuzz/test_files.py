@@ -80,10 +80,9 @@ def test_messages_are_one_line_whatever_they_quote():
 
 def test_nesting_without_end_is_a_named_error(tmp_path):
     depth = sys.getrecursionlimit() * 2
+    shape = "(" * depth + ")" * depth
     with pytest.raises(InvalidModuleError, match="nested too deeply"):
-        parse_module(
-            f"HloModule m\n\nENTRY %e () -> () {{\n  ROOT %x = {'(' * depth}{')' * depth} tuple()\n}}\n"
-        )
+        parse_module(f"HloModule m\n\nENTRY %e () -> () {{\n  ROOT %x = {shape} tuple()\n}}\n")
     with pytest.raises(ArtifactError, match=r"corrupt|format_version"):
         parse_manifest("[" * depth * 50 + "]" * depth * 50)
     from tfaot.config import read_config
