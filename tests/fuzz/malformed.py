@@ -102,7 +102,7 @@ def _place(error: BaseException) -> str:
 def damaged(kind: str, generator: np.random.Generator) -> bytes:
     """A valid file with some damage."""
     reader = READERS[kind]
-    seeds = _seeds(kind)
+    seeds = seeds_of(kind)
     data = seeds[int(generator.integers(len(seeds)))]
     if kind == "manifest" and generator.integers(2):
         return json.dumps(_damaged_value(json.loads(data), generator)).encode()
@@ -113,7 +113,8 @@ def damaged(kind: str, generator: np.random.Generator) -> bytes:
 
 
 @functools.cache
-def _seeds(kind: str) -> list[bytes]:
+def seeds_of(kind: str) -> list[bytes]:
+    """The whole files of a kind."""
     return READERS[kind].seeds()
 
 

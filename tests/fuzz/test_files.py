@@ -29,13 +29,13 @@ def in_child(function) -> int:
 
 @pytest.mark.parametrize("kind", READERS)
 def test_files_that_are_whole_are_read(kind):
-    for data in malformed._seeds(kind):
+    for data in malformed.seeds_of(kind):
         READERS[kind].read(data)
 
 
 @pytest.mark.parametrize("kind", READERS)
 def test_damaged_files(kind, tmp_path):
-    malformed._seeds(kind)
+    malformed.seeds_of(kind)
     report = tmp_path / "problem.txt"
 
     def read_all() -> int:
