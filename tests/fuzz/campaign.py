@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -88,6 +89,10 @@ def keep_case(number: int, problem: str, cases: Path) -> None:
     Regression(f"{kind}-{number}", small, number, target, problem).save(cases)
 
 
+class StoppedError(Exception):
+    """Someone else ended a worker: its module is tried again."""
+
+
 class _Worker:
     """A process and the module that it is trying."""
 
@@ -126,7 +131,10 @@ class _Worker:
                 self.stop()
                 return result | {"problem": f"hang: longer than {HANG_SECONDS} s"}
             if not line:
-                return result | {"problem": f"crash: exit status {self.process.wait()}"}
+                status = self.process.wait()
+                if status == -signal.SIGTERM:
+                    raise StoppedError
+                return result | {"problem": f"crash: exit status {status}"}
             if line.startswith("{"):
                 result |= json.loads(line)
         self.done += 1
@@ -179,7 +187,12 @@ def run(
                     number = left.get_nowait()
                 except queue.Empty:
                     return
-                result = worker.try_one(number)
+                try:
+                    result = worker.try_one(number)
+                except StoppedError:
+                    left.put(number)
+                    worker = _Worker(command)
+                    continue
                 if stopping.is_set():
                     return
                 with lock:
