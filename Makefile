@@ -5,13 +5,19 @@ PYTEST_ARGS ?=
 # Processes that run tests: one per core up to four; with 0, pytest runs them itself.
 PYTEST_WORKERS ?= auto
 
+# How much `make fuzz` tries, and more options of tools/fuzz.py (--workers 2, --out DIR).
+FUZZ_MODULES ?= 20000
+FUZZ_FILES ?= 20000
+FUZZ_ARGS ?=
+JAXLIB := jaxlib==0.6.2
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-models test-all lint format bench bench-quick docs profile-plots lock audit clean
+.PHONY: help setup demo test test-models test-all fuzz lint format bench bench-quick docs profile-plots lock audit clean
 
 help:
 	@echo "make setup     .venv with tfaot, TensorFlow and the development tools (once, about a minute)"
@@ -19,6 +25,7 @@ help:
 	@echo "make test      the test suite"
 	@echo "make test-models  every layer of Keras, its applications, graph networks (long)"
 	@echo "make test-all  the test suite with the slow tests"
+	@echo "make fuzz      random modules and damaged files (hours; can be stopped and goes on)"
 	@echo "make lint      ruff and mypy"
 	@echo "make format    ruff, which rewrites the files"
 	@echo "make bench     tfaot next to other engines, into benchmarks/results/ (three quarters of an hour)"
@@ -59,6 +66,13 @@ test-models: $(STAMP)
 
 test-all: $(STAMP)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 4 $(PYTEST_ARGS)
+
+# XLA by itself, for comparison: without it (or for another Python) modules are tried all the same.
+fuzz: $(STAMP)
+	@$(BIN)/python -c 'import jaxlib' 2>/dev/null || $(BIN)/python -m pip install -q \
+	  --disable-pip-version-check --only-binary :all: --no-deps "$(JAXLIB)" \
+	  || echo "no $(JAXLIB) here: XLA is not asked"
+	@$(BIN)/python tools/fuzz.py --modules $(FUZZ_MODULES) --files $(FUZZ_FILES) $(FUZZ_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -17,15 +17,17 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "fuzz"), str(ROOT / "tests" / "support")]
+sys.path[:0] = [str(ROOT / "tests" / n) for n in ("fuzz", "support", "ir")]
 
 import campaign  # noqa: E402
+import file_campaign  # noqa: E402
 
 
 class Progress:
     """A line that changes on a terminal; in a pipe, a line a minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self.what = what
         self.start = self.last = time.monotonic()
         self.first: int | None = None
 
@@ -38,7 +40,7 @@ class Progress:
             return
         self.last = now
         rate = (done - self.first + 1) / (now - self.start)
-        text = f"{done} of {of} modules, {rate:.1f}/s, {faults} faults"
+        text = f"{done} of {of} {self.what}, {rate:.1f}/s, {faults} faults"
         print(f"\r{text} " if terminal else text, end="" if terminal else "\n", file=sys.stderr)
 
 
@@ -48,6 +50,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--modules", type=int, default=20000, help="how many modules")
+    parser.add_argument("--files", type=int, default=20000, help="how many files of each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first module")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("fuzz-out"), help="folder of results")
@@ -69,18 +72,25 @@ def main() -> int:
     numbers = range(given.first, given.first + given.modules)
     stopped = False
     try:
-        campaign.run(numbers, given.out, given.workers, cases, Progress(), given.seconds)
+        if given.files:
+            file_campaign.run(given.files, given.out, Progress("files"), given.seconds)
+        if given.modules:
+            progress = Progress("modules")
+            campaign.run(numbers, given.out, given.workers, cases, progress, given.seconds)
     except KeyboardInterrupt:
         stopped = True
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    found = campaign.summary(campaign.results(path).values())
+    modules = campaign.summary(campaign.results(path).values())
+    files = file_campaign.summary(file_campaign.results(given.out / "files.jsonl"))
     target = given.summary or given.out / "summary.json"
-    target.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"{found['modules']} modules, {len(found['faults'])} faults: {target}")
+    target.write_text(json.dumps({"modules": modules, "files": files}, indent=1) + "\n")
+    faults = len(modules["faults"]) + len(files["faults"])
+    read = sum(files["files_by_kind"].values())
+    print(f"{modules['modules']} modules, {read} files, {faults} faults: {target}")
     if stopped:
         print("stopped: the same command goes on")
-    return 1 if found["faults"] else 0
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

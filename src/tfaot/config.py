@@ -58,6 +58,8 @@ def read_config(path: str | Path) -> Config:
         raise UsageError(f"can't read configuration '{path}': {error.strerror}") from None
     try:
         data = yaml.safe_load(text)
+    except RecursionError:
+        raise UsageError(f"configuration '{path}' is nested too deeply") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
         mark = getattr(error, "problem_mark", None)

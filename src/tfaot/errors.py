@@ -11,6 +11,10 @@ class TfaotError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """The message on one line, whatever names and texts it quotes."""
+        return " ".join(super().__str__().splitlines())
+
 
 class UsageError(TfaotError):
     """A wrong option, name, path or call."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -20,8 +21,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import steps_elementwise  # noqa: F401  (registers steps)
-import steps_structured  # noqa: F401
 from minimise import kind_of, minimise, trial_in_child
 from module_graph import RandomModule
 from module_trial import ALL_LEVELS, PAIR, try_module
@@ -90,6 +89,10 @@ def keep_case(number: int, problem: str, cases: Path) -> None:
     Regression(f"{kind}-{number}", small, number, target, problem).save(cases)
 
 
+class StoppedError(Exception):
+    """Someone else ended a worker: its module is tried again."""
+
+
 class _Worker:
     """A process and the module that it is trying."""
 
@@ -128,7 +131,10 @@ class _Worker:
                 self.stop()
                 return result | {"problem": f"hang: longer than {HANG_SECONDS} s"}
             if not line:
-                return result | {"problem": f"crash: exit status {self.process.wait()}"}
+                status = self.process.wait()
+                if status == -signal.SIGTERM:
+                    raise StoppedError
+                return result | {"problem": f"crash: exit status {status}"}
             if line.startswith("{"):
                 result |= json.loads(line)
         self.done += 1
@@ -181,7 +187,12 @@ def run(
                     number = left.get_nowait()
                 except queue.Empty:
                     return
-                result = worker.try_one(number)
+                try:
+                    result = worker.try_one(number)
+                except StoppedError:
+                    left.put(number)
+                    worker = _Worker(command)
+                    continue
                 if stopping.is_set():
                     return
                 with lock:

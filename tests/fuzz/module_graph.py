@@ -108,6 +108,9 @@ class RandomModule:
 
     def build(self) -> Built:
         """The module."""
+        import steps_elementwise  # noqa: F401  (steps register themselves)
+        import steps_structured  # noqa: F401
+
         graph = Graph(np.random.default_rng([self.seed, 7]), self.rows_apart)
         graph.add_parameter()
         for _ in range(self.steps):

@@ -191,10 +191,19 @@ class _Judge:
             initial = [self.values.get(id(o)) for o in node.operands[len(node.operands) // 2 :]]
             return not _is_identity(_reducers(node), initial)
         match node.opcode:
+            case "dynamic-slice":
+                # Of another: the starts are added, and the first one's limit is lost.
+                return any(o.opcode == "dynamic-slice" for o in node.operands)
             case "convolution":
                 # Groups are multiplied with zeros, and so are paddings.
                 inputs = [self.values.get(id(o)) for o in node.operands]
                 return not all(v is not None and _is_finite(v) for v in inputs)
+            case "multiply":
+                # Of quotients, roots and powers: put together.
+                inner = {_source(o).opcode for o in node.operands}
+                together = {"divide", "multiply", "sqrt", "rsqrt", "power", "exponential", "cbrt"}
+                if not node.array.dtype.is_integer and inner & together:
+                    return True
             case "divide":
                 # By a constant: a product with its rounded reciprocal.
                 return node.array.dtype.is_float or node.array.dtype.is_complex
@@ -363,6 +372,12 @@ def _kind(node: Instruction) -> str:
     if opcode in MATH and opcode not in _CORRECTLY_ROUNDED:
         return ULP
     return EXACT
+
+
+def _source(node: Instruction) -> Instruction:
+    while node.opcode in _MOVES and node.operands:
+        node = node.operands[0]
+    return node
 
 
 def _is_product(node: Instruction, depth: int = 12) -> bool:

@@ -301,10 +301,13 @@ def _reduce_precision(
     dtype = instruction.array.dtype
     if dtype not in _MANTISSA_BITS:
         raise unsupported(instruction)
-    original = _bits(e, instruction.operands[0], indices)
-    v = e.vector
     mantissa = _MANTISSA_BITS[dtype]
     exponent = dtype.bits - 1 - mantissa
+    if attrs.mantissa_bits >= mantissa and attrs.exponent_bits >= exponent:
+        # Taken apart and put together again, LLVM for AVX-512 loses what was negated before.
+        return e.value(instruction.operands[0], indices)
+    original = _bits(e, instruction.operands[0], indices)
+    v = e.vector
     sign = v.and_(original, v.const(original, 1 << (dtype.bits - 1)))
     infinity = v.const(original, ((1 << exponent) - 1) << mantissa)
     magnitude = v.ir.xor(original, sign)

@@ -46,7 +46,10 @@ def parse_module(text: str) -> Module:
         InvalidModuleError: not HLO text (with the line), or HLO that contradicts itself.
         UnsupportedError: HLO that can't be compiled.
     """
-    return normalise(_Parser(text).module())
+    try:
+        return normalise(_Parser(text).module())
+    except RecursionError:
+        raise InvalidModuleError("shapes or computations are nested too deeply") from None
 
 
 class _Parser:

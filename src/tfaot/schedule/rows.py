@@ -66,6 +66,8 @@ def _row_shape(kernel: Kernel) -> tuple[Dim, ...] | None:
     anchor = kernel.anchor
     if anchor is None or anchor.opcode != "reduce" or len(anchor.operands) != 2:
         return None
+    if anchor.array.dtype.is_complex:
+        return None
     attrs = anchor.attr(Reduce)
     dims = anchor.operands[0].array.dims
     length = dims[-1]
