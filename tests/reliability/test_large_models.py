@@ -14,7 +14,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 MODEL_BYTES = 500_000_000
-MOST = 4 * MODEL_BYTES
+MOST = 4 * MODEL_BYTES + 150_000_000
+"""Python, NumPy and LLVM take the second part, whatever the model."""
+
+MOST_WITH_TENSORFLOW = 6.5 * MODEL_BYTES
 
 _FROM_HLO = """
 import sys
@@ -57,28 +60,31 @@ tf.saved_model.save(model, sys.argv[1], signatures=model.__call__)
 """
 
 
-def resident(pid: int) -> int:
-    """Bytes in memory of a process and of all below it; of pages that they share, a part each."""
-    total = 0
+def resident(pid: int) -> list[int]:
+    """Bytes in memory of a process and of each below it; of pages that they share, a part each."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total = int(line.split()[1]) * 1024
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:  # it is gone
-        return total
-    return total + sum(resident(int(child)) for child in children)
+        return []
+    own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    return [own, *(size for child in children for size in resident(int(child)))]
 
 
-def peak_of(*command: str | Path) -> int:
-    """The most memory that a command and its children have at once, looked at every 20 ms."""
+def peaks_of(*command: str | Path) -> tuple[int, int]:
+    """The most memory that one process of a command has, and that all have at once.
+
+    They are looked at every 20 ms.
+    """
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    most = 0
+    one, all_together = 0, 0
 
     def watch() -> None:
-        nonlocal most
+        nonlocal one, all_together
         while process.poll() is None:
-            most = max(most, resident(process.pid))
+            sizes = resident(process.pid)
+            one = max([one, *sizes])
+            all_together = max(all_together, sum(sizes))
             time.sleep(0.02)
 
     watcher = threading.Thread(target=watch)
@@ -86,7 +92,8 @@ def peak_of(*command: str | Path) -> int:
     _, error = process.communicate()
     watcher.join()
     assert process.returncode == 0, error.decode()
-    return most
+    print(f"\n{one / MODEL_BYTES:.2f} and {all_together / MODEL_BYTES:.2f} times the model")
+    return one, all_together
 
 
 def check(out: Path, name: str, peak: int) -> None:
@@ -99,19 +106,21 @@ def check(out: Path, name: str, peak: int) -> None:
 def test_from_hlo(tmp_path):
     tests = Path(__file__).parents[1]
     paths = [str(tests / "support"), str(tests / "consumer")]
-    peak = peak_of(sys.executable, "-c", _FROM_HLO.format(paths=paths), tmp_path)
-    print(f"\n{peak / MODEL_BYTES:.2f} times the model")
+    _, peak = peaks_of(sys.executable, "-c", _FROM_HLO.format(paths=paths), tmp_path)
 
     check(tmp_path, "large", peak)
 
 
 @pytest.mark.tensorflow
 def test_from_tensorflow(tmp_path):
-    """With verification, which runs the model in TensorFlow, in float64 and from the object."""
+    """With verification, which runs the model in TensorFlow, in float64 and from the object.
+
+    TensorFlow's process holds the model once more, and itself takes as much as this one.
+    """
     model, out = tmp_path / "saved", tmp_path / "out"
     subprocess.run([sys.executable, "-c", _SAVED, model], check=True, capture_output=True)
     command = [sys.executable, "-m", "tfaot", "compile", model, "-o", out, "--name", "large"]
-    peak = peak_of(*command)
-    print(f"\n{peak / MODEL_BYTES:.2f} times the model")
+    peak, together = peaks_of(*command)
 
     check(out, "large", peak)
+    assert together < MOST_WITH_TENSORFLOW
