@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -71,6 +72,9 @@ def main() -> int:
         return 0
     numbers = range(given.first, given.first + given.modules)
     stopped = False
+    # A shell's background jobs ignore the one, and others send the other.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         if given.files:
             file_campaign.run(given.files, given.out, Progress("files"), given.seconds)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from module_graph import RandomModule, random_modules
 from module_trial import PAIR, try_module
 
-from tfaot.interpreter import supported_opcodes
+from tfaot.ir.dtypes import DType
 from tfaot.ir.opcodes import OPCODES
 from tfaot.ir.verifier import verify
 
@@ -53,17 +53,18 @@ def test_modules_that_once_went_wrong(name):
     assert outcome.problem is None, outcome.problem
 
 
-def test_every_opcode_is_made():
-    """Of those that the interpreter knows and the reader accepts, none is left out."""
-    made = set()
+def test_every_opcode_and_type_is_made():
+    """Of those that the reader accepts, none is left out."""
+    opcodes, types = set(), set()
     for number in range(900):
         module = RandomModule.numbered(number).build().module
         if number % 30 == 0:
             verify(module)
-        made |= set(contents(module)[0])
-    missing = set(OPCODES) - made
-    assert missing == set(NEVER_MADE)
-    assert supported_opcodes() - {"parameter"} - made == set(NEVER_MADE)
+        found = contents(module)
+        opcodes |= set(found[0])
+        types |= set(found[1])
+    assert set(OPCODES) - opcodes == set(NEVER_MADE)
+    assert types == {str(t) for t in DType}
 
 
 def test_a_module_is_made_of_its_number_alone():
@@ -103,7 +104,7 @@ def test_a_wrong_result_is_found_and_minimised(monkeypatch):
                 seconds=30,
             )
             opcodes = {i.opcode for i in small.module.entry.instructions}
-            assert opcodes <= {"parameter", "multiply", "tuple"}
+            assert opcodes <= {"parameter", "constant", "multiply", "tuple"}
             return
     pytest.fail("no module multiplies integers")
 
