@@ -45,9 +45,22 @@ def read_config(path: str | Path) -> Config:
     Raises:
         UsageError: the file is missing, no YAML, or has unknown or ill-typed keys.
     """
+    path = Path(path)
+    data = read_yaml(path)
+    try:
+        return _read(data, path.parent)
+    except UsageError as error:
+        raise UsageError(f"configuration '{path}': {error}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        UsageError: the file is missing or no YAML.
+    """
     import yaml
 
-    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -57,7 +70,7 @@ def read_config(path: str | Path) -> Config:
     except OSError as error:
         raise UsageError(f"can't read configuration '{path}': {error.strerror}") from None
     try:
-        data = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except RecursionError:
         raise UsageError(f"configuration '{path}' is nested too deeply") from None
     except yaml.YAMLError as error:
@@ -65,10 +78,6 @@ def read_config(path: str | Path) -> Config:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark is not None else ""
         raise UsageError(f"configuration '{path}' is no YAML: {reason}{place}") from None
-    try:
-        return _read(data, path.parent)
-    except UsageError as error:
-        raise UsageError(f"configuration '{path}': {error}") from None
 
 
 def _read(data: Any, folder: Path) -> Config:

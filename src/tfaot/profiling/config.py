@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tfaot.config import read_yaml
 from tfaot.errors import UsageError
 from tfaot.profiling.inputs import InputSource, input_source
 
@@ -206,24 +207,8 @@ def read_settings(path: str | Path, **others: Any) -> Settings:
     Raises:
         UsageError: the file is missing, no YAML, or has unknown or ill-typed keys.
     """
-    import yaml
-
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"there is no configuration '{path}' (--config)") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"configuration '{path}' is not UTF-8 text") from None
-    except OSError as error:
-        raise UsageError(f"can't read configuration '{path}': {error.strerror}") from None
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        mark = getattr(error, "problem_mark", None)
-        place = f" in line {mark.line + 1}" if mark is not None else ""
-        raise UsageError(f"configuration '{path}' is no YAML: {reason}{place}") from None
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise UsageError(f"configuration '{path}' must be a mapping with the key 'models'")
     try:
