@@ -87,7 +87,9 @@ def test_the_package_does_not_import_tensorflow():
 def test_compiling_imports_tensorflow_in_one_module_only():
     source = Path(__file__).parents[2] / "src" / "tfaot"
     statement = re.compile(
-        r"^\s*(import|from) (tensorflow|keras|tf_keras)\b|import_module\(f?[\"']", re.M
+        r"^\s*(import|from) (tensorflow|keras|tf_keras)\b"
+        r"|import_module\((f|[\"'](tensorflow|keras|tf_keras)\b)",
+        re.M,
     )
     importing = [
         path.relative_to(source).as_posix()
