@@ -67,3 +67,11 @@ def test_narrow_floats_print_few_digits():
 def test_bad_literals_are_named(text, dtype, dims, message):
     with pytest.raises(InvalidModuleError, match=message):
         parse_literal(text, dtype, dims)
+
+
+def test_parts_of_complex_numbers_keep_the_payload_of_a_nan():
+    value = np.full(2, 0xFF, np.uint8).repeat(4).view(np.complex64)
+
+    again = parse_literal(format_literal(value), DType.C64, value.shape)
+
+    assert again.tobytes() == value.tobytes()

@@ -13,7 +13,8 @@ from tfaot.ir.dtypes import DType
 
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _SCALAR = re.compile(r"[+-]?nan\(0x[0-9a-fA-F]+\)|[^\s{},()]+")
-_PAIR = re.compile(r"\(\s*([^\s,]+?)\s*,\s*([^\s,]+?)\s*\)")
+_PART = r"([+-]?nan\(0x[0-9a-fA-F]+\)|[^\s{},()]+)"
+_PAIR = re.compile(rf"\(\s*{_PART}\s*,\s*{_PART}\s*\)")
 _PAYLOAD = re.compile(r"([+-]?)nan(?:\(0x([0-9a-fA-F]+)\))?")
 _MANTISSA_BITS = {
     DType.F8E4M3FN: 3,
