@@ -12,13 +12,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tfaot.errors import ArtifactError
 from tfaot.packaging.manifest import Kernel
 from tfaot.profiling.ceilings import Ceilings, measure_ceilings
-from tfaot.runtime.arrays import Array, numpy_dtype
+from tfaot.runtime.arrays import Array
 from tfaot.runtime.model import Model
+from tfaot.runtime.samples import random_inputs
 
 SECONDS = 0.3
 MOST_CALLS = 100_000
@@ -156,7 +155,7 @@ def profile_kernels(model: Model, batch: int, inputs: list[Array] | None = None)
     if not all(kernel.details for kernel in manifest.kernels):
         raise ArtifactError(f"manifest of '{manifest.name}' does not tell the kernels' work")
     ceilings = measure_ceilings(max(manifest.weights_bytes, 1 << 16))
-    arrays = random_inputs(model, batch) if inputs is None else inputs
+    arrays = random_inputs(model.inputs, batch) if inputs is None else inputs
     table = model.timers()
     call = model.bind(*arrays)
     call()
@@ -178,17 +177,6 @@ def profile_kernels(model: Model, batch: int, inputs: list[Array] | None = None)
         if calls[n]
     ]
     return KernelProfile(manifest.name, batch, seconds, tuple(kernels), ceilings, model.isa)
-
-
-def random_inputs(model: Model, batch: int) -> list[Array]:
-    """Arrays of normal numbers; integers are 0 or 1, which index any table."""
-    generator = np.random.default_rng(7)
-    arrays = []
-    for tensor in model.inputs:
-        dtype = numpy_dtype(tensor)
-        values = np.asarray(generator.normal(size=tensor.shape(batch)))
-        arrays.append((values > 0 if dtype.kind in "iub" else values).astype(dtype))
-    return arrays
 
 
 def _kernel(

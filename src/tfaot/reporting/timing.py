@@ -15,8 +15,8 @@ import numpy as np
 
 from tfaot.errors import InputError
 from tfaot.packaging.manifest import Batch
-from tfaot.profiling.kernels import random_inputs
 from tfaot.runtime.model import Model
+from tfaot.runtime.samples import random_inputs
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SAMPLES = 21
@@ -82,7 +82,7 @@ def time_over_batch(
 
 
 def _time(model: Model, size: int) -> BatchTime:
-    call = model.bind(*random_inputs(model, size))
+    call = model.bind(*random_inputs(model.inputs, size))
     call()
     start = time.perf_counter()
     call()

@@ -10,15 +10,11 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from tfaot.errors import UsageError
 from tfaot.packaging.batch_rules import rule_text
-from tfaot.packaging.manifest import Tensor
-from tfaot.runtime.arrays import numpy_dtype
 from tfaot.runtime.model import Model
+from tfaot.runtime.samples import random_inputs
 from tfaot.schedule.composition import Composition, cheapest
 
 ROUNDS = 15
@@ -118,15 +114,7 @@ def _planned(
 
 
 def _call(model: Model, rows: int) -> Callable[[], None]:
-    generator = np.random.default_rng(rows)
-    return model.bind(*(_values(generator, tensor, rows) for tensor in model.inputs))
-
-
-def _values(generator: np.random.Generator, tensor: Tensor, rows: int) -> Any:
-    dtype = numpy_dtype(tensor)
-    values = generator.normal(size=tensor.shape(rows))
-    # Small whole numbers are indices that any table has.
-    return (values > 0 if dtype.kind in "iub" else values).astype(dtype)
+    return model.bind(*random_inputs(model.inputs, rows))
 
 
 def _measure(calls: dict[int, Callable[[], None]]) -> dict[int, float]:

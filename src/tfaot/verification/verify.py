@@ -391,9 +391,9 @@ def fitting_inputs(model: Model, loaded: LoadedModel | None, batch: int) -> list
         taken = _Reference(loaded).run(batch)
         if taken is not None:
             return taken[0]
-    from tfaot.profiling.kernels import random_inputs
+    from tfaot.runtime.samples import random_inputs
 
-    return random_inputs(model, batch)
+    return random_inputs(model.inputs, batch)
 
 
 def _module_for(lowered: Lowered, batch: int) -> Module | None:
