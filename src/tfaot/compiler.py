@@ -125,26 +125,14 @@ def compile_model(
     Raises:
         TfaotError: the model, an option or the environment is at fault; nothing was written.
     """
-    from tfaot.frontend.session import open_model
+    from tfaot.frontend.session import open_with
     from tfaot.verification import verify_model
 
     targets = resolve_targets(options.target)
     check_output_dir(options.output_dir)
     name = options.name or default_name(model)
     progress("load", str(model) if isinstance(model, (str, Path)) else type(model).__name__)
-    with open_model(
-        model,
-        signature=options.signature,
-        inputs=options.inputs,
-        outputs=options.outputs,
-        input_shapes=options.input_shapes,
-        set_values=options.set_values,
-        custom_objects=options.custom_objects,
-        xla_flags=options.xla_flags,
-        tf_xla_flags=options.tf_xla_flags,
-        external_weights=options.weights == EXTERNAL,
-        session=session,
-    ) as loaded:
+    with open_with(model, options, session) as loaded:
         for note in loaded.notes:
             progress("note", note)
         lowered = with_composition(

@@ -38,12 +38,14 @@ class Lowered:
         reason: why there is no symbolic form, None where there is.
         composable: whether static sizes may be stitched together: rows seem to stay apart. Never
             where an output's shape is another than the signature's affine one.
+        symbolic: of static modules, the one that serves every batch size, where there is one.
     """
 
     modules: tuple[Module, ...]
     batches: tuple[int | None, ...]
     reason: str | None = None
     composable: bool = True
+    symbolic: Module | None = None
 
 
 def lower(
@@ -95,7 +97,8 @@ def lower(
 
 def _specialised(module: Module, batch_sizes: Sequence[int]) -> Lowered:
     modules = tuple(specialise(module, size) for size in batch_sizes)
-    return Lowered(modules, tuple(batch_sizes), "compiled for these sizes as asked (--static)")
+    reason = "compiled for these sizes as asked (--static)"
+    return Lowered(modules, tuple(batch_sizes), reason, symbolic=module)
 
 
 def _symbolic(loaded: LoadedModel, progress: Progress) -> Lowered | str:

@@ -63,7 +63,7 @@ def write_weights(
         ModelError: the model has another structure, or other inputs or outputs.
         TfaotError: as for a compile; nothing was written.
     """
-    from tfaot.frontend.session import open_model
+    from tfaot.frontend.session import open_with
     from tfaot.verification import verify_model
 
     manifest_path = Path(manifest_path)
@@ -77,19 +77,7 @@ def write_weights(
     recipe = manifest.weights.recipe
     options = _options(manifest, recipe, path.parent, custom_objects)
     progress("load", str(model) if isinstance(model, (str, Path)) else type(model).__name__)
-    with open_model(
-        model,
-        signature=options.signature,
-        inputs=options.inputs,
-        outputs=options.outputs,
-        input_shapes=options.input_shapes,
-        set_values=options.set_values,
-        custom_objects=options.custom_objects,
-        xla_flags=options.xla_flags,
-        tf_xla_flags=options.tf_xla_flags,
-        external_weights=True,
-        session=session,
-    ) as loaded:
+    with open_with(model, options, session) as loaded:
         for note in loaded.notes:
             progress("note", note)
         lowered = with_composition(

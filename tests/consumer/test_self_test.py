@@ -59,6 +59,20 @@ def program_text(name):
     return SOURCE.replace("NAME", name).replace("UPPER", name.upper())
 
 
+def test_a_plugin_calls_its_own_functions(model, tmp_path, tool):
+    """No other library with the same names takes their place (ELF's protected visibility)."""
+    artifact = with_rows(tmp_path, model)
+
+    table = subprocess.run(
+        [tool("readelf"), "-s", "-W", artifact.object], capture_output=True, text=True, check=True
+    ).stdout
+    entries = [line.split() for line in table.splitlines() if " GLOBAL " in line]
+    expected = set(read_manifest(artifact.manifest).symbols.names)
+
+    assert {entry[7] for entry in entries} == expected >= {f"{model.name}_self_test"}
+    assert {entry[5] for entry in entries} == {"PROTECTED"}
+
+
 def test_golden_rows_come_out_on_every_level(model, tmp_path):
     loaded = with_rows(tmp_path, model).load()
 

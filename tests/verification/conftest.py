@@ -82,7 +82,8 @@ add (a: f32[], b: f32[]) -> f32[] {
 def _for(module: Module, static: tuple[int, ...]) -> Lowered:
     if not static:
         return Lowered((module,), (None,))
-    return Lowered(tuple(specialise(module, size) for size in static), static, "asked")
+    modules = tuple(specialise(module, size) for size in static)
+    return Lowered(modules, static, "asked", symbolic=module)
 
 
 @pytest.fixture

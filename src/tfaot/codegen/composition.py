@@ -115,7 +115,6 @@ class ComposedBodies:
         """The size of the next part: the caller's, or the table's."""
         table, largest = self._table(), as_value(self.composition.sizes[-1])
         given = builder.icmp_unsigned("!=", parts, ir.Constant(POINTER, None))
-        before = builder.block
         with builder.if_else(given) as (then, otherwise):
             with then:
                 size = builder.load(builder.gep(parts, [number], source_etype=I64), typ=I64)
@@ -127,7 +126,6 @@ class ComposedBodies:
                 entry = builder.load(builder.gep(table, [index], source_etype=I32), typ=I32)
                 found = builder.select(known, builder.zext(entry, I64), largest)
                 from_table = builder.block
-        assert before is not builder.block
         chosen = builder.phi(I64)
         chosen.add_incoming(size, from_caller)
         chosen.add_incoming(found, from_table)

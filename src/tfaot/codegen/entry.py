@@ -129,7 +129,6 @@ class EntryEmitter:
         workspace = arrays.pop()
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._check(builder, batch, arrays, workspace, size, levels[0].bodies)
-
         weights = self._weights(builder)
 
         def evaluate(level: Level) -> None:

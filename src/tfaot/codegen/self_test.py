@@ -16,7 +16,7 @@ from llvmlite import ir
 
 from tfaot.codegen.body import Variant
 from tfaot.codegen.data import LateData
-from tfaot.codegen.dispatch import Dispatch
+from tfaot.codegen.dispatch import EXPORTED, Dispatch
 from tfaot.codegen.index import as_value
 from tfaot.codegen.loops import Loop
 from tfaot.codegen.microkernel import POINTER
@@ -120,6 +120,7 @@ class SelfTest:
         function = ir.Function(
             self.module, ir.FunctionType(I32, [POINTER]), f"{self.name}_self_test"
         )
+        function.linkage = EXPORTED
         (workspace,) = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         null = builder.icmp_unsigned("==", workspace, ir.Constant(POINTER, None))

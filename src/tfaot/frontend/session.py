@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -36,9 +37,17 @@ from tfaot.frontend.survey_data import Attempt, SurveyReply
 from tfaot.frontend.weights import attach
 from tfaot.ir.module import Module
 from tfaot.ir.proto import read_module
+from tfaot.options import EXTERNAL, CompileOptions
 from tfaot.signature import Signature
 
-__all__ = ["LoadedModel", "ModelSource", "SurveyedModel", "TensorFlowSession", "open_model"]
+__all__ = [
+    "LoadedModel",
+    "ModelSource",
+    "SurveyedModel",
+    "TensorFlowSession",
+    "open_model",
+    "open_with",
+]
 
 _STDERR_TAIL = 64 * 1024
 _GRACE_SECONDS = 2.0
@@ -437,6 +446,25 @@ def open_model(
         finally:
             if session is not None:
                 loaded.close()
+
+
+def open_with(
+    model: object, options: CompileOptions, session: TensorFlowSession | None = None
+) -> AbstractContextManager[LoadedModel]:
+    """`open_model` with what the options of a compilation say of the model."""
+    return open_model(
+        model,
+        signature=options.signature,
+        inputs=options.inputs,
+        outputs=options.outputs,
+        input_shapes=options.input_shapes,
+        set_values=options.set_values,
+        custom_objects=options.custom_objects,
+        xla_flags=options.xla_flags,
+        tf_xla_flags=options.tf_xla_flags,
+        external_weights=options.weights == EXTERNAL,
+        session=session,
+    )
 
 
 def check_model_path(model: object) -> None:

@@ -202,11 +202,6 @@ class ElfObject:
         names = {s.name for s in self.symbols[1:] if s.section == SHN_UNDEF and s.name}
         return tuple(sorted(names))
 
-    @property
-    def code_bytes(self) -> int:
-        """Bytes of machine code."""
-        return sum(s.size for s in self.sections if s.is_loaded and s.flags & SHF_EXECINSTR)
-
 
 def _string(table: memoryview, offset: int) -> str:
     """The zero-terminated string at `offset` of a string table."""

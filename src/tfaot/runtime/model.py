@@ -442,7 +442,8 @@ class Model:
     def _evaluate(self, n: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         workspace = self._workspace(n)
         pointers = [address_of(array) for array in (*inputs, *outputs)]
-        status = self._entry(n)(n, *pointers, workspace[1])
+        run = self._entry(n) if self._rules else self._run
+        status = run(n, *pointers, workspace[1])
         if status:
             reason = _STATUS.get(status, f"status {status}")
             raise InputError(f"model '{self._manifest.name}' refuses batch size {n}: {reason}")

@@ -62,19 +62,11 @@ def verify_artifact(
         VerificationError: an output misses its bound.
         TfaotError: the artifact or the model can't be read.
     """
-    from tfaot.frontend.session import open_model
+    from tfaot.frontend.session import open_with
     from tfaot.lowering import lower
 
     progress("load", str(model))
-    with open_model(
-        model,
-        signature=options.signature,
-        inputs=options.inputs,
-        outputs=options.outputs,
-        input_shapes=options.input_shapes,
-        set_values=options.set_values,
-        custom_objects=options.custom_objects,
-    ) as loaded:
+    with open_with(model, options) as loaded:
         lowered = with_composition(
             lower(loaded, options.batch_sizes, progress, static=options.static), loaded
         )
@@ -103,11 +95,7 @@ def verify_model(
     reference = _Reference(loaded)
     runs: list[_Run] = []
     skipped = None
-    composed: list[int] = []
     for batch in _batch_sizes(loaded.signature, lowered):
-        if compiled.manifest.batch.is_composed and batch and batch not in lowered.batches:
-            composed.append(batch)
-            continue
         if batch not in lowered.batches and _takes_long(runs, batch):
             skipped = batch
             break
@@ -126,11 +114,7 @@ def verify_model(
             f"the model can't be verified: TensorFlow refuses all inputs tried "
             f"({reference.refusal}): compile with --no-verify"
         )
-    for batch in composed:
-        # There is no HLO for it; its rows are those of a size that there is HLO for.
-        progress("verify", f"batch {batch}, composed")
-        _check_repeated(compiled, loaded.signature, runs[-1], batch)
-    if compiled.manifest.batch.kind == "symbolic" and compiled.manifest.batch.rows_independent:
+    if compiled.manifest.batch.kind != "none" and compiled.manifest.batch.rows_independent:
         _check_rows(compiled, loaded.signature, runs[-1])
         if skipped is not None:
             progress("verify", f"batch {skipped}, rows repeated")
@@ -138,7 +122,7 @@ def verify_model(
     reports = _judged(runs, loaded.signature)
     _check_levels(compiled, runs, loaded.signature, progress)
     return VerificationReport(
-        tuple(sorted([*composed, *(run.batch for run in runs)])),
+        tuple(run.batch for run in runs),
         reports,
         "float64 evaluation of the HLO",
         (*reversed(lower_levels(compiled)), compiled.isa),
@@ -400,7 +384,7 @@ def _module_for(lowered: Lowered, batch: int) -> Module | None:
     for module, size in zip(lowered.modules, lowered.batches, strict=True):
         if size is None or size == batch:
             return module
-    return None
+    return lowered.symbolic
 
 
 def _check_rows(compiled: Model, signature: Signature, run: _Run) -> None:
