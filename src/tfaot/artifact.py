@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfaot.errors import UsageError
+from tfaot.pieces import Contents, buffers_of
 from tfaot.replacing import replace_files
 
 if TYPE_CHECKING:
@@ -64,11 +65,11 @@ def write_artifact(
     directory: str | Path,
     name: str,
     header_text: str,
-    object_bytes: bytes,
+    object_bytes: Contents,
     manifest: Manifest,
     extra: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
-    weights: bytes | None = None,
+    weights: Contents | None = None,
 ) -> Artifact:
     """Write the files of one model, all or none of them.
 
@@ -94,13 +95,17 @@ def write_artifact(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"can't make output folder '{directory}': {error.strerror}") from None
-    digest = hashlib.sha256(object_bytes).hexdigest()
+    digest = hashlib.sha256()
+    for buffer in buffers_of(object_bytes):
+        digest.update(buffer)
     texts = dict(sorted((headers or {}).items()))
-    manifest = replace(manifest, object=ObjectFile(f"{name}.o", digest), headers=tuple(texts))
+    manifest = replace(
+        manifest, object=ObjectFile(f"{name}.o", digest.hexdigest()), headers=tuple(texts)
+    )
     further = {f"{name}.{suffix}": text for suffix, text in sorted((extra or {}).items())}
     assert (weights is None) == (manifest.weights is None)
     outside = {} if manifest.weights is None else {manifest.weights.file: weights or b""}
-    contents = {
+    contents: dict[str, Contents] = {
         **{file: text.encode() for file, text in (further | texts).items()},
         f"{name}.h": header_text.encode(),
         f"{name}.o": object_bytes,
@@ -119,7 +124,7 @@ def write_artifact(
     )
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: Contents) -> None:
     """Write one file so that no half of it is ever seen; what maps the old one keeps it.
 
     Raises:

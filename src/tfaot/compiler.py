@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,11 @@ from tfaot.codegen.platforms import NATIVE, PORTABLE
 from tfaot.codegen.self_test import SelfTestLayout
 from tfaot.codegen.target import Target, describe, machine_for, resolve_targets
 from tfaot.errors import UsageError
+from tfaot.ir.attributes import Constant
+from tfaot.ir.module import Computation
 from tfaot.ir.printer import print_module
 from tfaot.lowering import Lowered, Progress, lower
+from tfaot.mapped import let_go
 from tfaot.options import EXTERNAL, CompileOptions, check_name
 from tfaot.packaging import manifest as packaging
 from tfaot.packaging.describe import internals_of
@@ -44,6 +47,7 @@ from tfaot.packaging.tfcompile import tfcompile_headers
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.log import PassLog
 from tfaot.passes.pipeline import default_passes, run_passes
+from tfaot.pieces import Contents, Pieces, mapped
 from tfaot.runtime.cpu import runs_here
 from tfaot.schedule.composition import Composition, cheapest, estimated_cost
 from tfaot.schedule.control import schedule
@@ -83,12 +87,17 @@ class Compiled:
 
     manifest: packaging.Manifest
     header: str
-    object_bytes: bytes
+    object: Pieces
     emitted: Emitted
     lowered: Lowered
     headers: Mapping[str, str] = field(default_factory=dict)
-    weights: bytes | None = None
+    weights: Contents | None = None
     self_test: SelfTestLayout | None = None
+
+    @property
+    def object_bytes(self) -> bytes:
+        """A copy of the object in one piece."""
+        return bytes(self.object)
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,10 @@ def compile_model(
                     own = resolve_targets(PORTABLE if options.self_test else NATIVE)
                     here = build(name, loaded.signature, lowered, own, options, origin, progress)
                 trial = _write(Path(scratch), name, here, {})
+                if here is compiled:
+                    # The file has all weights, and what maps it needs no memory for them.
+                    compiled = replace(compiled, object=mapped(trial.object))
+                del here
                 if options.verify:
                     report = verify_model(trial.manifest, loaded, lowered, progress)
                     description = replace(compiled.manifest, verification=report.to_json())
@@ -171,7 +184,7 @@ def with_golden_rows(compiled: Compiled, trial: Model, loaded: LoadedModel | Non
     assert layout is not None
     rows = golden_rows(trial, layout.batch, compiled.manifest.target, loaded)
     data = layout.data(*rows)
-    return replace(compiled, object_bytes=fill(compiled.object_bytes, layout.marker, data))
+    return replace(compiled, object=fill(compiled.object, layout.marker, data))
 
 
 def default_name(model: object) -> str:
@@ -217,22 +230,23 @@ def build(
     )
     description = _manifest(name, signature, lowered, batching, generated, targets, options, origin)
     description = description.with_internals(internals_of(batching.variants, batching.log))
+    _let_go(v.schedule.computation for v in batching.variants)
     headers = {}
     if options.interface == "tfcompile":
         headers = tfcompile_headers(description, options.batch_sizes)
     progress("compile", f"{len(generated.kernels)} kernels for {describe(targets)}")
     emitted = _emit(generated, description, targets, options.emit)
-    object_bytes, description = set_sizes(emitted.object_bytes, description)
-    weights = None
+    code, description = set_sizes(emitted.object_bytes, description)
+    filled, weights = Pieces((code,)), None
     if generated.structure:
-        weights = bytes(weights_file(generated.weights, generated.structure, origin.source.digest))
+        weights = weights_file(generated.weights, generated.structure, origin.source.digest)
     elif generated.weights:
-        object_bytes = _put_weights(object_bytes, generated)
+        filled = _put_weights(code, generated)
     header = header_text(description)
     return Compiled(
         description,
         header,
-        object_bytes,
+        filled,
         emitted,
         lowered,
         headers,
@@ -259,6 +273,7 @@ def generate_code(
         log = PassLog(module)
         module = run_passes(module, default_passes(log), hook=log.ran)
         logs.append(log)
+        _let_go(module.computations())
         tile = None
         if module.batch:
             analysis = analyse_batch(module)
@@ -281,6 +296,14 @@ def generate_code(
         self_test=options.self_test,
     )
     return generated, replace(batching, variants=tuple(variants), log=logs[0])
+
+
+def _let_go(computations: Iterable[Computation]) -> None:
+    """Free what a stage has read of a large model's weights, which are mapped from files."""
+    for computation in computations:
+        for instruction in computation.instructions:
+            if instruction.opcode == "constant":
+                let_go(instruction.attr(Constant).value)
 
 
 def static_sizes(options: CompileOptions) -> tuple[int, ...]:
@@ -307,7 +330,7 @@ def _composition(
     return cheapest([size for size, _ in work], estimated_cost(work, weights_bytes))
 
 
-def _put_weights(object_bytes: bytes, generated: GeneratedModule) -> bytes:
+def _put_weights(object_bytes: bytes, generated: GeneratedModule) -> Pieces:
     """The object with its weights."""
     if generated.section is None:
         return fill(object_bytes, generated.marker, generated.weights)
@@ -465,7 +488,7 @@ def _write(directory: Path, name: str, compiled: Compiled, extra: dict[str, str]
         directory,
         name,
         compiled.header,
-        compiled.object_bytes,
+        compiled.object,
         compiled.manifest,
         extra,
         compiled.headers,

@@ -21,12 +21,13 @@ from pathlib import Path
 
 from tfaot import rename_all
 from tfaot.errors import UsageError
+from tfaot.pieces import Contents, buffers_of
 
 STAGING = ".tfaot-"
 """What the names of staging folders begin with."""
 
 
-def replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+def replace_files(folder: Path, contents: Mapping[str, Contents]) -> None:
     """Write files of `folder` (which exists), all or none.
 
     Args:
@@ -47,7 +48,7 @@ def replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
         raise UsageError(f"can't write '{failure[0]}': {failure[1]}")
 
 
-def _check_places(folder: Path, contents: Mapping[str, bytes]) -> None:
+def _check_places(folder: Path, contents: Mapping[str, Contents]) -> None:
     for file in contents:
         if (folder / file).is_dir():
             raise UsageError(f"'{folder / file}' is a folder: remove it or choose --name")
@@ -74,7 +75,7 @@ def _locked(folder: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _stage(folder: Path, contents: Mapping[str, bytes], lock: int | None) -> Path:
+def _stage(folder: Path, contents: Mapping[str, Contents], lock: int | None) -> Path:
     """A folder with the files, complete and on the disk."""
     if lock is not None:
         for left in folder.glob(f"{STAGING}*"):
@@ -90,7 +91,8 @@ def _stage(folder: Path, contents: Mapping[str, bytes], lock: int | None) -> Pat
             staged = staging / file
             staged.parent.mkdir(parents=True, exist_ok=True)
             with staged.open("wb") as stream:
-                stream.write(data)
+                for buffer in buffers_of(data):
+                    stream.write(buffer)
                 stream.flush()
                 os.fsync(stream.fileno())
             staged.chmod(0o666 & ~umask)

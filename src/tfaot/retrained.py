@@ -95,7 +95,7 @@ def write_weights(
         )
         _check_same(manifest, generated, loaded, progress)
         loaded.signature = _renamed(loaded.signature, manifest)
-        data = bytes(weights_file(generated.weights, generated.structure, loaded.digest))
+        data = weights_file(generated.weights, generated.structure, loaded.digest)
         if verify:
             with tempfile.TemporaryDirectory(prefix="tfaot-") as scratch:
                 trial = _trial(Path(scratch), manifest_path, manifest, data)
@@ -215,7 +215,7 @@ def _renamed(signature: Signature, manifest: Manifest) -> Signature:
     )
 
 
-def _trial(folder: Path, manifest_path: Path, manifest: Manifest, data: bytes) -> Path:
+def _trial(folder: Path, manifest_path: Path, manifest: Manifest, data: bytearray) -> Path:
     """The artifact with its new weights in another folder; its manifest."""
     assert manifest.weights is not None
     try:
@@ -251,7 +251,7 @@ def _compiled_here(
         folder / "here",
         manifest.name,
         own.header,
-        own.object_bytes,
+        own.object,
         own.manifest,
         weights=own.weights,
     ).manifest

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from tfaot.errors import ArtifactError
+from tfaot.pieces import Contents, buffers_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +111,7 @@ def checksum(data: Buffer) -> int:
     return int(total)
 
 
-def weights_file(blob: Buffer, structure: bytes, source: str = "") -> bytearray:
+def weights_file(blob: Contents, structure: bytes, source: str = "") -> bytearray:
     """The contents of NAME.weights.
 
     Args:
@@ -121,7 +122,10 @@ def weights_file(blob: Buffer, structure: bytes, source: str = "") -> bytearray:
     data = bytearray(file_bytes(len(blob)))
     origin = bytes.fromhex(source) if len(source) == 64 else bytes(32)
     _HEADER.pack_into(data, 0, MAGIC, VERSION, BLOB_OFFSET, structure, len(blob), 0, origin)
-    data[BLOB_OFFSET : BLOB_OFFSET + len(blob)] = blob
+    end = BLOB_OFFSET
+    for buffer in buffers_of(blob):
+        data[end : end + len(buffer)] = buffer
+        end += len(buffer)
     struct.pack_into("<Q", data, IDENTITY_BYTES, checksum(memoryview(data)[SUMMED_FROM:]))
     return data
 

@@ -72,7 +72,7 @@ def test_static_sizes_give_the_bits_of_the_symbolic_batch(name, tmp_path):
         CompileOptions(tmp_path),
         Origin(Source("test")),
     )
-    artifact = write_artifact(tmp_path, NAME, made.header, made.object_bytes, made.manifest)
+    artifact = write_artifact(tmp_path, NAME, made.header, made.object, made.manifest)
     model = load(artifact.manifest)
     model.set_batch_rules("3:5 7:2,5 6:1,5 9:5,5")
     symbolic = compile_module(module)
@@ -98,7 +98,7 @@ def test_threads_at_once(name, tmp_path):
         CompileOptions(tmp_path),
         Origin(Source("test")),
     )
-    artifact = write_artifact(tmp_path, NAME, made.header, made.object_bytes, made.manifest)
+    artifact = write_artifact(tmp_path, NAME, made.header, made.object, made.manifest)
     inputs = inputs_of(name, 64)
     reference = [bits(y) for y in compile_module(module)(inputs, 64)]
     model = load(artifact.manifest)
@@ -144,7 +144,7 @@ def test_another_cpu(name, tmp_path):
         CompileOptions(tmp_path),
         Origin(Source("test")),
     )
-    artifact = write_artifact(tmp_path, NAME, made.header, made.object_bytes, made.manifest)
+    artifact = write_artifact(tmp_path, NAME, made.header, made.object, made.manifest)
     write_model_header(tmp_path, read_manifest(artifact.manifest))
     batch = 19
     inputs = inputs_of(name, batch)

@@ -51,7 +51,7 @@ def _build(tmp_path, module, sizes, composable):
         Origin(Source("test")),
     )
     artifact = write_artifact(
-        tmp_path, "model", compiled.header, compiled.object_bytes, compiled.manifest
+        tmp_path, "model", compiled.header, compiled.object, compiled.manifest
     )
     return load(artifact.manifest)
 

@@ -76,7 +76,7 @@ def compile_to(
         folder,
         name,
         compiled.header,
-        compiled.object_bytes,
+        compiled.object,
         compiled.manifest,
         {},
         compiled.headers,

@@ -48,7 +48,7 @@ def with_rows(folder, model, target="portable"):
 
     def written(compiled, place):
         return write_artifact(
-            place, model.name, compiled.header, compiled.object_bytes, compiled.manifest
+            place, model.name, compiled.header, compiled.object, compiled.manifest
         )
 
     trial = written(made("portable"), folder / "trial").load()

@@ -1,14 +1,20 @@
 """Large weights as arguments of the graph: the HLO with them put back is the model's."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tfaot.frontend import model as model_module
 from tfaot.frontend import weights
-from tfaot.frontend.model import Model
-from tfaot.frontend.source import ModelSource
+from tfaot.frontend.exported import export
+from tfaot.frontend.model import Model, frozen_graph
+from tfaot.frontend.source import ModelSource, model_kind
+from tfaot.frontend.trail import Trail
 from tfaot.frontend.weights import attach
 from tfaot.interpreter import evaluate
 from tfaot.ir.proto import read_module
+from tfaot.mapped import let_go
 
 pytestmark = pytest.mark.tensorflow
 
@@ -117,3 +123,94 @@ def test_returned_weights_and_weights_that_order_others_stay(tf, tmp_path, low_l
     hlo = lowered(model, 31)
     w, y = evaluate(hlo, [np.ones((31, 16), np.float32)])
     np.testing.assert_array_equal(w, np.arange(256).reshape(16, 16))
+
+
+def graphs_on_the_way(model_path, **options):
+    """The frozen graph with large values beside it, and the same one whole."""
+    source = ModelSource(model_path, **options)
+    light = model_module._load(source, model_kind(model_path), Trail())
+    return light.graph, frozen_graph(source)[0]
+
+
+def values(graph):
+    """The constants of a graph, by the size that they have in it, and by value."""
+    constants = [n for n in graph.graph_def.node if n.op == "Const"]
+    return {n.name: n.attr["value"].tensor.ByteSize() for n in constants}
+
+
+def kept_apart(model_path, large, **options):
+    light, whole = graphs_on_the_way(model_path, **options)
+    assert len(light.held) == large
+    assert max(values(light).values()) < 200
+    assert sum(size >= 256 for size in values(whole).values()) == large
+    assert not whole.held
+    names = [n.name for n in light.graph_def.node if weights.HELD in n.attr]
+    for ours, theirs in zip(
+        weights.constant_values(light, names), weights.constant_values(whole, names), strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+    return Model(ModelSource(model_path, **options))
+
+
+def check_against_tensorflow(model, shape):
+    hlo = lowered(model, 31)
+    x = np.random.default_rng(0).normal(size=(31, *shape)).astype(np.float32)
+    (expected,), (actual,) = model.evaluate([x]), evaluate(hlo, [x])
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_large_variables_of_saved_models_stay_beside_the_graph(tf, tmp_path, low_limits):
+    """Some in a loop, some looked up, two of one name."""
+
+    class Several(tf.Module):
+        def __init__(self):
+            rng = np.random.default_rng(3)
+            self.w = [
+                tf.Variable(rng.normal(size=(16, 16)).astype(np.float32) / 4, name="same")
+                for _ in range(2)
+            ]
+            self.table = tf.Variable(rng.normal(size=(32, 16)).astype(np.float32), name="table")
+            self.small = tf.Variable(tf.ones([16]))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 16])])
+        def __call__(self, x):
+            rows = tf.gather(self.table, tf.cast(tf.abs(x[:, 0]) * 5, tf.int32) % 32)
+            body = lambda i, y: (i + 1, tf.tanh(y @ self.w[1] + self.small))  # noqa: E731
+            _, y = tf.while_loop(lambda i, y: i < 3, body, (0, x @ self.w[0]))
+            return y + rows
+
+    tf.saved_model.save(Several(), str(tmp_path))
+    check_against_tensorflow(kept_apart(tmp_path, 3), (16,))
+
+
+def test_large_constants_of_graphs_and_exported_objects_stay_beside_them(
+    tf, keras, tmp_path, low_limits
+):
+    model = recurrent(keras)
+    export(model, tmp_path, {})
+    check_against_tensorflow(kept_apart(tmp_path, 3), (5, 6))
+
+    graph = tf.Graph()
+    with graph.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, (None, 16), "x")
+        w = np.random.default_rng(2).normal(size=(2, 16, 16)).astype(np.float32) / 4
+        tf.matmul(tf.matmul(x, tf.constant(w[0])), tf.constant(w[1]), name="y")
+    path = tmp_path / "graph.pb"
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    check_against_tensorflow(kept_apart(path, 2), (16,))
+
+
+def test_weights_reach_this_process_in_files_that_take_no_memory(keras, tmp_path, session):
+    path = tmp_path / "model.keras"
+    recurrent(keras).save(path)
+    loaded = session.load(ModelSource(path, external_weights=True))
+    loaded.module(31)
+    arrays = loaded._weights
+    assert len(arrays) == 5
+    assert not any(array.flags.writeable for array in arrays)
+    assert not any(Path(session._scratch.name).glob("weight*"))
+    before = [array.copy() for array in arrays]
+    for array in arrays:
+        let_go(array.T[1:])
+    for array, expected in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, expected)

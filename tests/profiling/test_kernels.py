@@ -72,7 +72,7 @@ def compiled(folder, text, *, timers=True, target="x86-64-v3", static=()):
         CompileOptions(folder, timers=timers),
         Origin(Source("test")),
     )
-    return write_artifact(folder, "timed", made.header, made.object_bytes, made.manifest)
+    return write_artifact(folder, "timed", made.header, made.object, made.manifest)
 
 
 def test_work_is_counted_per_row_and_weights_per_call(tmp_path):

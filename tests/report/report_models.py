@@ -165,7 +165,7 @@ def compile_model(folder: Path, name: str, target: str = TARGET, **options: Any)
         folder,
         name,
         compiled.header,
-        compiled.object_bytes,
+        compiled.object,
         compiled.manifest,
         weights=compiled.weights,
     )

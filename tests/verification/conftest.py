@@ -107,7 +107,7 @@ def verified(tmp_path: Path) -> Callable[..., VerificationReport]:
             options,
             Origin(Source("hlo", "")),
         )
-        artifact = write_artifact(tmp_path, "m", made.header, made.object_bytes, made.manifest, {})
+        artifact = write_artifact(tmp_path, "m", made.header, made.object, made.manifest, {})
         lowered = _for(loaded.module, static)
         return verify_model(artifact.manifest, loaded, lowered, lambda stage, detail: None)
 

@@ -22,6 +22,7 @@ from tfaot.codegen.functions import KernelFunctions
 from tfaot.codegen.self_test import SelfTest, SelfTestLayout
 from tfaot.codegen.target import Target
 from tfaot.codegen.timers import Timers
+from tfaot.pieces import Pieces
 from tfaot.schedule.composition import Composition
 from tfaot.schedule.sizes import Bytes
 from tfaot.schedule.weights import SLACK, WeightBlob
@@ -47,7 +48,7 @@ class GeneratedModule:
     """
 
     text: str
-    weights: bytes
+    weights: Pieces
     marker: bytes
     section: str | None
     workspace: Bytes
@@ -103,7 +104,7 @@ def generate(
     assert len(sizes) == 1, "all instruction sets read the same weights"
     dispatch = Dispatch(module, name, levels) if len(levels) > 1 else None
     workspace = entry.emit(levels, dispatch)
-    weights = blob.to_bytes()
+    weights = blob.pieces()
     test = None
     if self_test:
         test = SelfTest(module, name, signature, targets, variants, workspace)

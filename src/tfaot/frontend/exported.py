@@ -43,14 +43,16 @@ def export(
     from tfaot.frontend.graph import canonical, pruned
     from tfaot.frontend.objects import freeze_object
     from tfaot.frontend.trail import Trail
+    from tfaot.frontend.weights import completed
 
     trail, refusal = Trail(keep=refused), ""
     try:
-        graph = canonical(pruned(freeze_object(model, custom_objects, trail), keep_control=True))
+        frozen = completed(freeze_object(model, custom_objects, trail))
+        graph = canonical(pruned(frozen, keep_control=True))
     except UnsupportedError as error:
         if trail.graph is None:
             raise
-        graph, refusal = trail.graph, str(error)
+        graph, refusal = completed(trail.graph), str(error)
     exported = ExportedFunction(
         backend.serialize(graph.graph_def), graph.inputs, graph.outputs, trail.layers, refusal
     )

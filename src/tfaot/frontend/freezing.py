@@ -7,8 +7,11 @@ Input: a ConcreteFunction, or a graph and values for some of its placeholders. O
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tfaot.errors import UnsupportedError, UsageError
 from tfaot.frontend.graph import (
@@ -28,7 +31,7 @@ from tfaot.frontend.interface import GraphInput, GraphOutput
 from tfaot.frontend.messages import translated
 from tfaot.frontend.tensorflow import ARGUMENT, import_graph, known_dims, short_name, tf_module
 from tfaot.frontend.trail import Trail
-from tfaot.frontend.weights import VARIABLE
+from tfaot.frontend.weights import HELD, VARIABLE, large_ones
 
 
 def freeze(
@@ -50,10 +53,10 @@ def freeze(
     with translated(UnsupportedError, "the model can't be frozen"):
         if any(node.op in ASSIGNMENTS for node in all_nodes(function.graph.as_graph_def())):
             function = _without_assignments(function)
-        graph_def, left = _with_constants(function)
+        graph_def, left, held = _with_constants(function)
     results = _results(function, outputs)
     trail.reached(
-        FrozenGraph(graph_def, _arguments([short_name(t.name) for t in left], left), results)
+        FrozenGraph(graph_def, _arguments([short_name(t.name) for t in left], left), results, held)
     )
     resources = [t.name for t in left if t.dtype.name == "resource"]
     if resources:
@@ -62,7 +65,7 @@ def freeze(
             f"the model uses a resource that is no variable ('{short_name(resources[0])}'), "
             "which can't be compiled"
         )
-    return trail.reached(FrozenGraph(graph_def, _arguments(inputs, left), results))
+    return trail.reached(FrozenGraph(graph_def, _arguments(inputs, left), results, held))
 
 
 def _with_variables(function: Any, outputs: Sequence[str]) -> FrozenGraph:
@@ -105,33 +108,61 @@ def _results(function: Any, names: Sequence[str]) -> tuple[GraphOutput, ...]:
     )
 
 
-def _with_constants(function: Any) -> tuple[Any, list[Any]]:
-    """A function's graph with constants for its variables, and the inputs that are left.
+def _with_constants(function: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+    """A function's graph with constants for its variables, the inputs left, and held values.
 
     The public `convert_variables_to_constants_v2` ends with a new function of the graph, which
     holds several more copies of all weights.
     """
     convert = tf_module("python.framework.convert_to_constants")
-    data = convert._FunctionConverterDataInEager(
-        func=function, lower_control_flow=False, aggressive_inlining=False
-    )
+    variables = {id(v.handle): v for v in function.graph.variables if hasattr(v, "handle")}
+    large = large_ones({key: _weight_bytes(v) for key, v in variables.items()})
+
+    class Converter(convert._FunctionConverterDataInEager):  # type: ignore[misc, name-defined]
+        def _eval(self, tensor: Any) -> Any:
+            if id(getattr(tensor, "handle", None)) in large:
+                return _Outline(tuple(tensor.shape), tensor.dtype.as_numpy_dtype)
+            return super()._eval(tensor)
+
+    data = Converter(func=function, lower_control_flow=False, aggressive_inlining=False)
     graph_def, converted = convert._replace_variables_by_constants(converter_data=data)
-    constants = {id(function.graph.internal_captures[n]) for n in converted}
-    _mark_variables(graph_def, function, converted)
-    return graph_def, [t for t in function.inputs if id(t) not in constants]
-
-
-def _mark_variables(graph_def: Any, function: Any, converted: Sequence[int]) -> None:
-    """Tell of constants that were variables which: nothing else tells them from other constants."""
-    handles = {id(v.handle): v for v in function.graph.variables if hasattr(v, "handle")}
-    names = {}
-    for number in converted:
-        variable = handles.get(id(function.graph.external_captures[number]))
-        node = node_of(function.graph.internal_captures[number].name)
-        names[node] = str(getattr(variable, "name", None) or node)
+    captures = function.graph.internal_captures
+    constants = {id(captures[n]) for n in converted}
+    # Nothing else tells constants that were variables from other ones.
+    behind = {
+        node_of(captures[n].name): variables.get(id(function.graph.external_captures[n]))
+        for n in converted
+    }
+    held = {}
     for node in graph_def.node:
-        if node.op == "Const" and node.name in names:
-            node.attr[VARIABLE].s = short_name(names[node.name]).encode()
+        if node.op != "Const" or node.name not in behind:
+            continue
+        variable = behind[node.name]
+        name = str(getattr(variable, "name", None) or node.name)
+        node.attr[VARIABLE].s = short_name(name).encode()
+        if variable is not None and id(variable.handle) in large:
+            node.attr[HELD].s = node.name.encode()
+            held[str(node.name)] = variable.value()
+    return graph_def, [t for t in function.inputs if id(t) not in constants], held
+
+
+def _weight_bytes(variable: Any) -> int:
+    """The bytes of a variable that may be held beside the graph, else 0."""
+    if not (variable.dtype.is_floating or variable.dtype.is_complex):
+        return 0
+    return int((variable.shape.num_elements() or 0) * variable.dtype.size)
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """What TensorFlow makes a constant of where a variable's value is not asked for: zeros."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """A single zero, which stands for all elements."""
+        return np.zeros((), self.dtype)
 
 
 def fix_inputs(graph: FrozenGraph, values: Mapping[str, object]) -> FrozenGraph:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -55,11 +55,16 @@ _PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 @dataclass(frozen=True)
 class FrozenGraph:
-    """A graph without variables: its GraphDef, and its inputs and outputs in order."""
+    """A graph without variables: its GraphDef, and its inputs and outputs in order.
+
+    `held` has the values, as TensorFlow's tensors, of constants that hold none in the GraphDef
+    (`frontend.weights` tells which).
+    """
 
     graph_def: Any
     inputs: tuple[GraphInput, ...]
     outputs: tuple[GraphOutput, ...]
+    held: Mapping[str, Any] = field(default_factory=dict)
 
 
 def node_of(tensor: str) -> str:

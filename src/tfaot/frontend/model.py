@@ -49,7 +49,7 @@ from tfaot.frontend.messages import nodes_named, translated
 from tfaot.frontend.model_description import Description
 from tfaot.frontend.source import EXPORT_FILE, ModelKind, ModelSource, digest_files, model_kind
 from tfaot.frontend.trail import Trail
-from tfaot.frontend.weights import Hollow, hollow
+from tfaot.frontend.weights import Hollow, completed, constant_values, hold, hollow
 from tfaot.ir.shapes import Dim
 from tfaot.signature import Signature, TensorSpec, with_sizes
 
@@ -286,7 +286,7 @@ def frozen_graph(source: ModelSource) -> tuple[FrozenGraph, tuple[TensorSpec, ..
     """
     kind = model_kind(source.path)
     _check_options(source, kind)
-    graph = _load(source, kind, Trail()).graph
+    graph = completed(_load(source, kind, Trail()).graph)
     return graph, input_specs(graph.inputs, source.input_shapes)
 
 
@@ -307,6 +307,8 @@ def _load(source: ModelSource, kind: ModelKind, trail: Trail) -> _Loaded:
         graph, settled = _settled(graph)
     graph = trail.reached(with_branches_taken(with_defaults(graph)))
     graph = graphs.pruned(graph, keep_control=graphs.has_control_flow_v1(graph.graph_def))
+    if graphs.has_control_flow_v1(graph.graph_def):
+        graph = completed(graph)
     graph = trail.reached(fold_masks(freezing.fold_control_flow(graph)))
     old = graphs.has_control_flow_v1(graph.graph_def)
     reference = graphs.pruned(graph, keep_control=True) if old else None
@@ -321,9 +323,9 @@ def _load_exported(path: Path, trail: Trail) -> FrozenGraph:
     with translated(ModelError, f"the exported function '{path}' can't be read"):
         exported = pickle.loads((path / EXPORT_FILE).read_bytes())
     assert isinstance(exported, ExportedFunction)
-    graph_def = backend.parse_graph_def(exported.graph_def)
+    graph_def, held = hold(backend.parse_graph_def(exported.graph_def))
     trail.layers.update(exported.layers)
-    graph = trail.reached(FrozenGraph(graph_def, exported.inputs, exported.outputs))
+    graph = trail.reached(FrozenGraph(graph_def, exported.inputs, exported.outputs, held))
     if exported.refusal:
         raise UnsupportedError(exported.refusal)
     return graph
@@ -333,7 +335,7 @@ def _load_graph(
     source: ModelSource, trail: Trail
 ) -> tuple[FrozenGraph, tuple[InferenceValue, ...]]:
     """A frozen graph, with placeholders fixed and its inputs and outputs as told or found."""
-    graph_def = backend.load_graph_def(source.path)
+    graph_def, held = hold(backend.load_graph_def(source.path))
     values: Mapping[str, object] = {
         **dict.fromkeys(graphs.learning_phases(graph_def), False),
         **source.set_values,
@@ -351,7 +353,7 @@ def _load_graph(
     old = graphs.has_control_flow_v1(graph_def)
     graph_def = without_leftovers(depended_on(graph_def, (*outputs, *inputs), control=old))
     found_inputs, found_outputs = backend.graph_interface(graph_def, inputs, outputs)
-    graph = FrozenGraph(graph_def, found_inputs, found_outputs)
+    graph = FrozenGraph(graph_def, found_inputs, found_outputs, held)
     return graph, tuple(value for value in settled if value.name in needed)
 
 
@@ -384,8 +386,8 @@ def _settled(graph: FrozenGraph) -> tuple[FrozenGraph, tuple[InferenceValue, ...
 
 def _without_weights(graph: FrozenGraph, external: bool) -> tuple[Hollow, list[Any]]:
     """The graph with large (`external`: all) weights as further inputs, their values as tensors."""
-    opened = hollow(graph, backend.is_weight, external=external)
-    return opened, backend.constant_values(graph.graph_def, opened.weights)
+    opened = hollow(graph, external=external)
+    return opened, constant_values(graph, opened.weights)
 
 
 def _shapes_of(tensors: Sequence[Any]) -> list[tuple[int, ...]]:

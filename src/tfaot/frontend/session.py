@@ -37,6 +37,7 @@ from tfaot.frontend.survey_data import Attempt, SurveyReply
 from tfaot.frontend.weights import attach
 from tfaot.ir.module import Module
 from tfaot.ir.proto import read_module
+from tfaot.mapped import map_array
 from tfaot.options import EXTERNAL, CompileOptions
 from tfaot.signature import Signature
 
@@ -179,6 +180,16 @@ class TensorFlowSession:
                 self._unfolding = TensorFlowSession(*self._flags, keep_constants=True)
             return self._unfolding
 
+    def weight(self, model: int, number: int) -> NDArray[Any]:
+        """A weight that a model's HLO takes as an argument, read-only, mapped from a file.
+
+        Raises:
+            UsageError: the disk of temporary files is full.
+        """
+        path = Path(self._scratch.name) / "weight"
+        described = self.call("weight", model=model, number=number, path=str(path))
+        return map_array(path, described)
+
     def resident_bytes(self) -> int:
         """Resident memory of the worker process, in bytes."""
         return int(self.call("resident_bytes"))
@@ -267,10 +278,8 @@ class LoadedModel:
         """
         module = read_module(self.lower(batch))
         if self._weights is None:
-            self._weights = [
-                self._session.call("weight", model=self._number, number=number)
-                for number in range(len(self._weight_names))
-            ]
+            numbers = range(len(self._weight_names))
+            self._weights = [self._session.weight(self._number, number) for number in numbers]
         origins = self._weight_names if self._source.external_weights else ()
         return attach(module, self._weights, origins)
 

@@ -59,7 +59,7 @@ class Survey:
         # Updates of variables hang on control edges.
         graph = graphs.pruned(trail.graph, keep_control=bool(self.refusal))
         self._sides = (graph.inputs, graph.outputs)
-        opened = hollow(graph, backend.is_weight)
+        opened = hollow(graph)
         self._graph, self._weights = opened.graph, opened.weights
         # Nothing is inferred where an op is unknown, so nothing has to be known of the inputs.
         self._dims = [] if self._unknown else _input_dims(self._graph.inputs, source)

@@ -212,13 +212,6 @@ def is_weight(tensor: Any) -> bool:
     return bool(dtype.is_floating or dtype.is_complex)
 
 
-def constant_values(graph_def: Any, names: Sequence[str]) -> list[Any]:
-    """The values of a graph's `Const` nodes, as tensors."""
-    tf = tf_module()
-    nodes = {node.name: node for node in graph_def.node}
-    return [tf.constant(tf.make_ndarray(nodes[name].attr["value"].tensor)) for name in names]
-
-
 _WEIGHT_BYTES = 4096
 
 

@@ -26,6 +26,7 @@ from tfaot.frontend.protocol import ClosedError, Failure, Request, Success, rece
 from tfaot.frontend.source import ModelSource
 from tfaot.frontend.survey import Survey
 from tfaot.frontend.survey_data import Attempt, SurveyReply
+from tfaot.mapped import ArrayFile, write_array
 
 
 class Worker:
@@ -82,9 +83,9 @@ class Worker:
         """Versions of TensorFlow and Keras."""
         return tensorflow.versions()
 
-    def weight(self, model: int, number: int) -> NDArray[Any]:
-        """`Model.weight`."""
-        return self._models[model].weight(number)
+    def weight(self, model: int, number: int, path: str) -> ArrayFile:
+        """`Model.weight`, in a file: through a pipe it would be in memory several times."""
+        return write_array(Path(path), self._models[model].weight(number))
 
     def evaluate(self, model: int, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """`Model.evaluate`."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfaot.errors import InputError, UnsupportedError
-from tfaot.ir.attributes import GetTupleElement, Parameter
+from tfaot.ir.attributes import Constant, GetTupleElement, Parameter
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Computation, Instruction
 from tfaot.ir.shapes import BatchDim, Dim, Shape, TupleShape
@@ -52,10 +52,29 @@ _LANE_IDENTITIES = {"broadcast", "reshape", "bitcast", "copy", "transpose"}
 
 @dataclass(frozen=True)
 class _Step:
-    """An instruction with the ids of the values that nothing needs after it."""
+    """An instruction with the ids of the values that nothing needs after it.
+
+    `in_parts` tells of a large constant that only ops take which widen a part of it at a time.
+    """
 
     instruction: Instruction
     dead: tuple[int, ...]
+    in_parts: bool = False
+
+
+LARGE_CONSTANT = 32 << 20
+"""Bytes of a constant from which float64 values of all its elements are too many to have."""
+
+
+def _is_large(node: Instruction) -> bool:
+    if node.opcode != "constant" or not node.array.dtype.is_float:
+        return False
+    return node.attr(Constant).value.nbytes >= LARGE_CONSTANT
+
+
+def _takes_parts(node: Instruction) -> bool:
+    """Whether an op's rule takes operands in their own type where all others are float64."""
+    return node.opcode in ("dot", "gather") and node.array.dtype.is_float
 
 
 class Context:
@@ -139,7 +158,8 @@ class Context:
             if node.opcode == "parameter":
                 values[id(node)] = arguments[node.attr(Parameter).number]
             elif node.opcode == "constant":
-                values[id(node)] = self._constant(node)
+                own = step.in_parts and self.float64
+                values[id(node)] = node.attr(Constant).value if own else self._constant(node)
             else:
                 values[id(node)] = self.apply(node, [values[id(o)] for o in node.operands])
             for dead in step.dead:
@@ -233,11 +253,13 @@ class Context:
             for operand in node.operands:
                 last[id(operand)] = position
         last.pop(id(computation.root))
+        whole = {id(o) for i in computation.instructions if not _takes_parts(i) for o in i.operands}
+        whole.add(id(computation.root))
         dead: dict[int, list[int]] = {}
         for key, position in last.items():
             dead.setdefault(position, []).append(key)
         plan = tuple(
-            _Step(node, tuple(dead.get(position, ())))
+            _Step(node, tuple(dead.get(position, ())), _is_large(node) and id(node) not in whole)
             for position, node in enumerate(computation.instructions)
         )
         self._plans[id(computation)] = plan

@@ -11,6 +11,7 @@ from tfaot.interpreter.context import Array, Context, rule
 from tfaot.interpreter.conversion import convert
 from tfaot.ir.attributes import Dot
 from tfaot.ir.module import Instruction
+from tfaot.mapped import let_go
 
 
 @rule("dot")
@@ -20,6 +21,9 @@ def _dot(node: Instruction, operands: Sequence[Array], ctx: Context) -> Array:
     sides: list[Array] = []
     for value, operand in zip(operands, node.operands, strict=True):
         source = operand.array.dtype
+        if ctx.float64 and source.is_float and value.dtype != accumulate and target.is_float:
+            sides.append(value)  # a large constant, which is widened in parts
+            continue
         # Exact where the result is wider (s8 x s8 -> s32); narrow floats accumulate in float32.
         wide = ctx.widen(value, source)
         if source.is_float and not target.is_float:
@@ -29,6 +33,9 @@ def _dot(node: Instruction, operands: Sequence[Array], ctx: Context) -> Array:
     result = contract(
         lhs, rhs, attrs.lhs_contracting, attrs.rhs_contracting, attrs.lhs_batch, attrs.rhs_batch
     )
+    for value, side in zip(operands, sides, strict=True):
+        if side is value and value.dtype != accumulate:
+            let_go(value)
     return ctx.narrow(result, target)
 
 
@@ -40,7 +47,7 @@ def contract(
     lhs_batch: Sequence[int] = (),
     rhs_batch: Sequence[int] = (),
 ) -> Array:
-    """The dot product in the operands' type; dimensions: batch, lhs free, rhs free."""
+    """The dot product in the operands' (wider) type; dimensions: batch, lhs free, rhs free."""
     lhs_free = [d for d in range(lhs.ndim) if d not in (*lhs_contracting, *lhs_batch)]
     rhs_free = [d for d in range(rhs.ndim) if d not in (*rhs_contracting, *rhs_batch)]
     batch = [lhs.shape[d] for d in lhs_batch]
@@ -49,8 +56,28 @@ def contract(
     depth = math.prod(lhs.shape[d] for d in lhs_contracting)
     left = lhs.transpose(*lhs_batch, *lhs_free, *lhs_contracting)
     right = rhs.transpose(*rhs_batch, *rhs_contracting, *rhs_free)
-    product: Array = np.matmul(
+    product = _multiply(
         left.reshape(*batch, math.prod(rows), depth),
         right.reshape(*batch, depth, math.prod(columns)),
     )
     return np.reshape(product, (*batch, *rows, *columns))
+
+
+def _multiply(left: Array, right: Array) -> Array:
+    """Matrix products [..., M, K] by [..., K, N]; a narrower side is widened block by block."""
+    dtype = np.promote_types(left.dtype, right.dtype)
+    if left.dtype == right.dtype:
+        return np.asarray(np.matmul(left, right))
+    if left.dtype != dtype:
+        swapped = _multiply(right.swapaxes(-1, -2), left.swapaxes(-1, -2))
+        return np.swapaxes(swapped, -1, -2)
+    result: Array = np.empty((*left.shape[:-1], right.shape[-1]), dtype)
+    step = max(1, BLOCK * right.shape[-1] // max(1, right.size))
+    for start in range(0, right.shape[-1], step):
+        block = right[..., start : start + step].astype(dtype)
+        result[..., start : start + step] = np.matmul(left, block)
+    return result
+
+
+BLOCK = 1 << 22
+"""Elements of a large constant that are widened at once."""

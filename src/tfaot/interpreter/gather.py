@@ -70,7 +70,8 @@ def _gather(node: Instruction, operands: Sequence[Array], ctx: Context) -> Array
             out = attrs.offset_dims[kept.index(dim)]
             position = position + _place(np.arange(sizes[dim]), [out], len(dims))
         index.append(position)
-    return np.broadcast_to(x[tuple(index)], dims)
+    taken = x[tuple(index)].astype(ctx.storage(node.array.dtype), copy=False)
+    return np.broadcast_to(taken, dims)
 
 
 def _place(values: Array, dims: Sequence[int], rank: int) -> Array:

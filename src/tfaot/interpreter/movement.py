@@ -21,12 +21,16 @@ from tfaot.ir.attributes import (
     Transpose,
 )
 from tfaot.ir.module import Instruction
+from tfaot.mapped import let_go
 
 
 @rule("constant")
 def _constant(node: Instruction, operands: Sequence[Array], ctx: Context) -> Array:
     value = np.asarray(node.attr(Constant).value)
-    return value.astype(ctx.storage(node.array.dtype), copy=False)
+    converted = value.astype(ctx.storage(node.array.dtype), copy=False)
+    if converted is not value:
+        let_go(value)
+    return converted
 
 
 @rule("iota")

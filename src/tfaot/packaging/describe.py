@@ -15,6 +15,7 @@ from tfaot.codegen.body import Variant
 from tfaot.codegen.kernels.packing import packed_constants
 from tfaot.ir.attributes import Constant, Parameter
 from tfaot.ir.module import Instruction
+from tfaot.mapped import let_go, raw_bytes
 from tfaot.packaging.internals import (
     Buffer,
     Folding,
@@ -147,9 +148,10 @@ class _Walk:
         value, origin = stored.attr(Constant).value, stored.attr(Constant).origin
         if id(stored) not in self._known:
             # As the blob does, which stores what is equal once.
-            content = origin.encode() if origin else value.tobytes()
+            content = origin.encode() if origin else raw_bytes(value)
             kind = bytes([value.itemsize, packed, bool(origin)])
             self._known[id(stored)] = hashlib.sha256(content).digest() + kind
+            let_go(value)
         key = self._known[id(stored)]
         if key in self.weights:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tfaot.errors import ArtifactError
@@ -21,6 +22,7 @@ from tfaot.packaging.info import (
 from tfaot.packaging.manifest import Manifest
 from tfaot.packaging.object_code import read_code
 from tfaot.packaging.stack import UnknownCodeError, stack_bytes
+from tfaot.pieces import Contents, Pieces, buffers_of
 
 
 def set_sizes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
@@ -54,18 +56,25 @@ def set_sizes(data: bytes, manifest: Manifest) -> tuple[bytes, Manifest]:
     )
 
 
-def fill(data: bytes, marker: bytes, value: bytes) -> bytes:
+def fill(data: Contents, marker: bytes, value: Contents) -> Pieces:
     """The object with a value written over the bytes that begin with a marker.
 
     Raises:
         ArtifactError: the marker is not there, or more than once.
     """
-    place = _place_of(data, marker)
-    value = value.ljust(len(marker), b"\0")
-    return b"".join((data[:place], value, data[place + len(value) :]))
+    found = [(n, place) for n, b in enumerate(buffers_of(data)) for place in _places(b, marker)]
+    if len(found) != 1:
+        raise _marker_error(marker)
+    ((number, place),) = found
+    buffers = list(buffers_of(data))
+    whole = memoryview(buffers[number])
+    padding = bytes(max(0, len(marker) - len(value)))
+    behind = whole[place + len(value) + len(padding) :]
+    buffers[number : number + 1] = [whole[:place], *buffers_of(value), padding, behind]
+    return Pieces(tuple(buffers))
 
 
-def attach(data: bytes, section: str, name: str, contents: bytes) -> bytes:
+def attach(data: bytes, section: str, name: str, contents: Contents) -> Pieces:
     """An ELF object with contents for a section that has none; they are padded with zeros.
 
     The section becomes read-only data. Contents lie at the end of the file, and nothing else moves.
@@ -97,12 +106,30 @@ def attach(data: bytes, section: str, name: str, contents: bytes) -> bytes:
         flags=found.flags & ~SHF_WRITE,
         offset=start,
     )
-    # All at once: the contents may be most of the memory that there is.
-    return b"".join((head, table, bytes(start - end), contents, bytes(found.size - len(contents))))
+    rest = bytes(found.size - len(contents))
+    return Pieces((head, table, bytes(start - end), *buffers_of(contents), rest))
 
 
 def _place_of(data: bytes, marker: bytes) -> int:
-    place = data.find(marker)
-    if place < 0 or data.find(marker, place + 1) >= 0:
-        raise ArtifactError(f"the object does not have the marker '{marker[:8].hex()}' once")
-    return place
+    places = list(_places(data, marker))
+    if len(places) != 1:
+        raise _marker_error(marker)
+    return places[0]
+
+
+def _places(data: bytes | bytearray | memoryview, marker: bytes) -> Iterator[int]:
+    """Where a marker is, as often as it is there."""
+    view = memoryview(data)
+    for start in range(0, len(view), _WINDOW):
+        window = bytes(view[start : start + _WINDOW + len(marker) - 1])
+        place = window.find(marker)
+        while place >= 0:
+            yield start + place
+            place = window.find(marker, place + 1)
+
+
+def _marker_error(marker: bytes) -> ArtifactError:
+    return ArtifactError(f"the object does not have the marker '{marker[:8].hex()}' once")
+
+
+_WINDOW = 1 << 20

@@ -162,9 +162,7 @@ def tiny_artifact(folder: Path) -> ModelFiles:
             CompileOptions(folder),
             Origin(Source("hlo"), 0),
         )
-        write_artifact(
-            folder, "tiny", compiled.header, compiled.object_bytes, compiled.manifest, {}
-        )
+        write_artifact(folder, "tiny", compiled.header, compiled.object, compiled.manifest, {})
     files = engine_files.ModelFiles(
         folder,
         engine_files.Origin(""),

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tfaot.mapped import let_go, raw_bytes
+from tfaot.pieces import Pieces
 from tfaot.weights_file import SLACK
 
 PANEL = 16
@@ -62,16 +64,28 @@ class WeightBlob:
 
     _pieces: list[tuple[NDArray[np.generic], int]] = field(default_factory=list)
     _known: dict[bytes, int] = field(default_factory=dict)
+    _places: dict[tuple[int, bool, str], tuple[NDArray[np.generic], int]] = field(
+        default_factory=dict
+    )
     size: int = 0
 
     def add(self, value: NDArray[np.generic], *, packed: bool = False, origin: str = "") -> int:
         """The offset in bytes at which `value` lies."""
+        # Every instruction set asks for the same arrays again.
+        again = (id(value), packed, origin)
+        if again not in self._places:
+            self._places[again] = (value, self._place(value, packed, origin))
+            # What was read, to pack it or for its digest, is next needed when it is verified.
+            let_go(value)
+        return self._places[again][1]
+
+    def _place(self, value: NDArray[np.generic], packed: bool, origin: str) -> int:
         flat: NDArray[np.generic] | None = None
         if origin:
             key = f"{origin}\0{packed}".encode()
         else:
             flat = _flat(value, packed)
-            digest = hashlib.sha256(flat.view(np.uint8).data if flat.size else b"").digest()
+            digest = hashlib.sha256(raw_bytes(flat)).digest()
             key = digest + flat.itemsize.to_bytes(2, "little")
         if key in self._known:
             return self._known[key]
@@ -88,14 +102,14 @@ class WeightBlob:
         """Offset, type and length of each piece, as text."""
         return "".join(f"{offset} {flat.dtype} {flat.size}\n" for flat, offset in self._pieces)
 
-    def to_bytes(self) -> bytes:
-        """The blob."""
+    def pieces(self) -> Pieces:
+        """The blob; constants that need no packing are not copied."""
         parts: list[bytes | memoryview] = []
         end = 0
         for flat, offset in self._pieces:
-            parts += [bytes(offset - end), flat.view(np.uint8).data if flat.size else b""]
+            parts += [bytes(offset - end), raw_bytes(flat)]
             end = offset + flat.nbytes
-        return b"".join(parts)  # at once: copies of all weights are costly
+        return Pieces(tuple(part for part in parts if len(part)))
 
 
 def _flat(value: NDArray[np.generic], packed: bool) -> NDArray[np.generic]:
