@@ -114,3 +114,12 @@ def binary64(name: str, count: int, seed: int = 7) -> list[Arguments]:
         (x * 1e-3, y),
         (x, y * 1e-3),
     ]
+
+
+def narrow_codes(arity: int, count: int = 1 << 20, seed: int = 7) -> Arguments:
+    """All 16-bit patterns, or random pairs of them."""
+    if arity == 1:
+        return (np.arange(1 << 16, dtype=np.uint16),)
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(0, 1 << 16, count, dtype=np.uint16) for _ in range(2))
+    return x, y
