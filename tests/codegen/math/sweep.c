@@ -1,22 +1,26 @@
-/* Errors of compiled float32 functions over ranges of bit patterns, against the C library's doubles.
+/* Errors of compiled float32 functions over ranges of bit patterns, against the C library's
+   doubles.
 
-   sweep.py builds this as a shared library and calls it. Arguments are taken in blocks, so that the
-   reference, which takes most of the time, is computed once for all kernels and stays in the cache. */
+   sweep.py builds this as a shared library and calls it. Arguments are taken in blocks, so that
+   the reference, which takes most of the time, is computed once for all kernels and stays in the
+   cache. */
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { BLOCK = 4096, KERNELS = 8, ROUND_UP = 64 };
+#include "sweep_random.h"
+
+enum { ROUND_UP = 64 };
 
 /* What sweep.py reads; the same fields in the same order. */
 typedef struct {
   double ulp;
   double worst_exact;
-  uint32_t worst_argument[2];
+  float worst_argument[2];
   float worst_got;
-  uint32_t differs_argument[2];
-  uint32_t sign_argument[2];
+  float differs_argument[2];
+  float sign_argument[2];
   uint64_t differs;
   uint64_t wrong_sign;
 } finding;
@@ -87,8 +91,8 @@ static float float_of(uint32_t bits) {
   return x;
 }
 
-/* ULPs of float32 between a result and the exact value, as `ulp_errors32` in measure.py: an infinity
-   counts as 2^128, two NaNs agree, and one alone is infinitely wrong. */
+/* ULPs of float32 between a result and the exact value, as `ulp_errors32` in measure.py: an
+   infinity counts as 2^128, two NaNs agree, and one alone is infinitely wrong. */
 void sweep_errors(int64_t count, const float *got, const double *exact, double *error) {
   const double limit = 0x1p128;
   for (int64_t i = 0; i < count; i++) {
@@ -141,8 +145,8 @@ static void judge(int64_t count, const float *x, const float *y, const float *go
     int64_t i = 0;
     while (error[i] != most) i++;
     found->ulp = most;
-    found->worst_argument[0] = bits_of(x[i]);
-    found->worst_argument[1] = bits_of(y[i]);
+    found->worst_argument[0] = x[i];
+    found->worst_argument[1] = y[i];
     found->worst_got = got[i];
     found->worst_exact = exact[i];
   }
@@ -154,14 +158,14 @@ static void judge(int64_t count, const float *x, const float *y, const float *go
   if (differing && !found->differs) {
     int64_t i = 0;
     while (!differ(got[i], other[i])) i++;
-    found->differs_argument[0] = bits_of(x[i]);
-    found->differs_argument[1] = bits_of(y[i]);
+    found->differs_argument[0] = x[i];
+    found->differs_argument[1] = y[i];
   }
   if (signs && !found->wrong_sign) {
     int64_t i = 0;
     while (!wrong_sign(got[i], exact[i])) i++;
-    found->sign_argument[0] = bits_of(x[i]);
-    found->sign_argument[1] = bits_of(y[i]);
+    found->sign_argument[0] = x[i];
+    found->sign_argument[1] = y[i];
   }
   found->differs += differing;
   found->wrong_sign += signs;
@@ -201,14 +205,6 @@ int sweep_unary(const char *name, uint64_t first, uint64_t count, int64_t kernel
   return 1;
 }
 
-/* Random numbers by their position, so that any block can be made by itself (splitmix64). */
-static uint64_t random_at(uint64_t position) {
-  uint64_t z = position * 0x9E3779B97F4A7C15u;
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-  return z ^ z >> 31;
-}
-
 static const float special[] = {
     0.0f, 1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 10.0f, 0.5f, 1.5f, 2.5f, 0.25f, 0x1p-126f, 0x1p-149f,
     0x1.fffffcp-127f, 0x1.fffffep127f, 0x1.000002p0f, 0x1.fffffep-1f, 0x1p23f, 0x1p24f,
@@ -242,7 +238,7 @@ static void make_pairs(binary_reference *reference, uint64_t block, float *x, fl
         x[i] = spread(a, -12, 24);
         y[i] = spread(b, -12, 24);
         break;
-      case 2: /* the two of all sizes, but near each other; powers that neither overflow nor vanish */
+      case 2: /* of all sizes, near each other; powers that neither overflow nor vanish */
         x[i] = spread(a, -126, 254);
         if (reference == pow) {
           x[i] = fabsf(x[i]);
@@ -257,7 +253,8 @@ static void make_pairs(binary_reference *reference, uint64_t block, float *x, fl
           y[i] = (float)((unit * 284.0 - 152.0) / log2((double)x[i]));
         } else if (reference == fmod) {
           y[i] = spread(b, -40, 80);
-          x[i] = (float)((double)y[i] * floor(unit * 0x1p12) + (double)((int)(a % 3) - 1) * 0x1p-40);
+          const double beside = (double)((int)(a % 3) - 1) * 0x1p-40;
+          x[i] = (float)((double)y[i] * floor(unit * 0x1p12) + beside);
         } else {
           x[i] = spread(a, -2, 4);
           y[i] = spread(b, -2, 4);

@@ -1,11 +1,12 @@
-"""The errors of float32 kernels over every argument, by the C program in sweep.c.
+"""The errors of kernels over every float32, or very many float64, by the C code in sweep*.c.
 
 Input: compiled kernels and the opcode that they compute. Output: what was found of each over all
-bit patterns, or over random pairs of a function of two arguments.
+bit patterns of float32, over random pairs of a function of two arguments, or over random float64.
 
-The reference is the C library's function of doubles. Where that is glibc, its error is at most 4
-ULP of double ("Known Maximum Errors in Math Functions" in its manual; 4 is cbrt's, most have 1),
-which is less than 1e-8 ULP of float32.
+The reference of float32 is the C library's function of doubles. Of glibc's the largest error that
+its tests know on x86-64 is 4 ULP of double for cbrt, 2 for tanh, 1 for the others (its file
+libm-test-ulps): less than 1e-8 ULP of float32. The reference of float64 is the function of long
+doubles: with the 64 bits that they have on x86-64, errors are exact to SLACK64.
 """
 
 from __future__ import annotations
@@ -13,23 +14,26 @@ from __future__ import annotations
 import ctypes
 import functools
 import shutil
-import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from llvmlite import ir
 from measure import Compiled, Cpu, Worst, compile_floats
 
 from tfaot.codegen.math import MathFunction
-from tfaot.codegen.types import F32
+from tfaot.codegen.types import F32, F64
 
-SOURCE = Path(__file__).with_name("sweep.c")
+HERE = Path(__file__).parent
+SOURCES = ("sweep.c", "sweep64.c")
 PATTERNS = range(2**32)
 BLOCK = 4096
 PAIR_BLOCKS = 2**28 // BLOCK
+BLOCKS64 = 2**25 // BLOCK
+SLACK64 = 0.005
 # Between two calls Python sees Ctrl-C.
 _CHUNK = 1 << 22
 
@@ -40,17 +44,25 @@ class _Kernel(ctypes.Structure):
     _fields_ = (("code", ctypes.c_void_p), ("same_as", ctypes.c_int64))
 
 
-class _Finding(ctypes.Structure):
-    _fields_ = (
+def _finding_fields(number: type) -> tuple[tuple[str, type], ...]:
+    return (
         ("ulp", ctypes.c_double),
         ("worst_exact", ctypes.c_double),
-        ("worst_argument", ctypes.c_uint32 * 2),
-        ("worst_got", ctypes.c_float),
-        ("differs_argument", ctypes.c_uint32 * 2),
-        ("sign_argument", ctypes.c_uint32 * 2),
+        ("worst_argument", number * 2),
+        ("worst_got", number),
+        ("differs_argument", number * 2),
+        ("sign_argument", number * 2),
         ("differs", ctypes.c_uint64),
         ("wrong_sign", ctypes.c_uint64),
     )
+
+
+class _Finding(ctypes.Structure):
+    _fields_ = _finding_fields(ctypes.c_float)
+
+
+class _Finding64(ctypes.Structure):
+    _fields_ = _finding_fields(ctypes.c_double)
 
 
 @dataclass(frozen=True)
@@ -100,18 +112,19 @@ def compiler() -> str | None:
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """sweep.c, for this machine."""
+    """The C code, built for this machine."""
     path = compiler()
     assert path is not None, "needs a C compiler: apt-get install gcc"
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "sweep.so"
-        command = [path, *_FLAGS, "-shared", "-fPIC", str(SOURCE), "-o", str(target), "-lm"]
+        sources = [str(HERE / name) for name in SOURCES]
+        command = [path, *_FLAGS, "-shared", "-fPIC", *sources, "-o", str(target), "-lm"]
         # Not every compiler knows the machine it is on.
         native = subprocess.run([*command, "-march=native"], capture_output=True, check=False)
         if native.returncode:
             subprocess.run(command, check=True)
         loaded = ctypes.CDLL(str(target))
-    for function in (loaded.sweep_unary, loaded.sweep_binary):
+    for function in (loaded.sweep_unary, loaded.sweep_binary, loaded.sweep_float64):
         function.argtypes = [
             ctypes.c_char_p,
             ctypes.c_uint64,
@@ -141,33 +154,44 @@ def sweep_unary(
 ) -> tuple[Finding, ...]:
     """Tries consecutive bit patterns (all, unless told) as arguments of all kernels."""
     assert patterns.step == 1
-    return _sweep(library().sweep_unary, name, kernels, patterns, 1, _CHUNK)
+    return _sweep(library().sweep_unary, _Finding, name, kernels, patterns, _CHUNK)
 
 
 def sweep_binary(
     name: str, kernels: Sequence[Kernel], blocks: range = range(PAIR_BLOCKS)
 ) -> tuple[Finding, ...]:
     """Tries random pairs, 4096 per block, the same ones for the same numbers of blocks."""
-    return _sweep(library().sweep_binary, name, kernels, blocks, 2, _CHUNK // BLOCK)
+    return _sweep(library().sweep_binary, _Finding, name, kernels, blocks, _CHUNK // BLOCK, 2)
+
+
+def sweep_float64(
+    name: str, kernels: Sequence[Kernel], blocks: range = range(BLOCKS64), arity: int = 1
+) -> tuple[Finding, ...] | None:
+    """Tries random float64 arguments, 4096 per block; None where long double is no wider."""
+    if np.finfo(np.longdouble).nmant <= np.finfo(np.float64).nmant:
+        return None
+    run = library().sweep_float64
+    return _sweep(run, _Finding64, name, kernels, blocks, _CHUNK // BLOCK // 8, arity)
 
 
 def _sweep(
-    function: ctypes._FuncPointer,  # type: ignore[name-defined]
+    function: Callable[..., int],
+    finding: type[_Finding] | type[_Finding64],
     name: str,
     kernels: Sequence[Kernel],
     numbers: range,
-    arity: int,
     chunk: int,
+    arity: int = 1,
 ) -> tuple[Finding, ...]:
     listed = (_Kernel * len(kernels))()
     for number, kernel in enumerate(kernels):
         assert kernel.same_as is None or kernel.same_as < number
         before = -1 if kernel.same_as is None else kernel.same_as
         listed[number] = _Kernel(kernel.code.address, before)
-    found = (_Finding * len(kernels))(*(_Finding(ulp=-1.0) for _ in kernels))
+    found = (finding * len(kernels))(*(finding(ulp=-1.0) for _ in kernels))
     for part in _chunks(numbers, chunk):
         known = function(name.encode(), part.start, len(part), len(kernels), listed, found)
-        assert known, f"sweep.c has no reference for {name}"
+        assert known, f"sweep.c and sweep64.c have no reference for {name}"
     return tuple(_finding(f, arity) for f in found)
 
 
@@ -176,26 +200,35 @@ def _chunks(numbers: range, size: int) -> Iterator[range]:
         yield range(start, min(start + size, numbers.stop))
 
 
-def _finding(found: _Finding, arity: int) -> Finding:
-    def floats(patterns: Sequence[int]) -> tuple[float, ...]:
-        return struct.unpack(f"<{arity}f", struct.pack(f"<{arity}I", *patterns[:arity]))
-
+def _finding(found: _Finding | _Finding64, arity: int) -> Finding:
     return Finding(
-        Worst(found.ulp, floats(found.worst_argument), found.worst_got, found.worst_exact),
-        Places(found.differs, floats(found.differs_argument)),
-        Places(found.wrong_sign, floats(found.sign_argument)),
+        Worst(found.ulp, tuple(found.worst_argument[:arity]), found.worst_got, found.worst_exact),
+        Places(found.differs, tuple(found.differs_argument[:arity])),
+        Places(found.wrong_sign, tuple(found.sign_argument[:arity])),
     )
 
 
 def sweep_function(function: MathFunction, cpus: Sequence[Cpu]) -> dict[Cpu, Finding]:
-    """Every argument of a function (random pairs, of two), compiled for each CPU.
+    """Every float32 argument of a function (random pairs, of two), compiled for each CPU.
 
     All CPUs with FMA must give the bits of the first of them.
     """
-    kernels: list[Kernel] = []
-    for cpu in cpus:
-        code = compile_floats(function.emit, function.arity, F32, lanes=16, cpu=cpu)
-        earlier = [i for i, other in enumerate(cpus[: len(kernels)]) if other.has_fma]
-        kernels.append(Kernel(code, earlier[0] if cpu.has_fma and earlier else None))
     sweep = sweep_unary if function.arity == 1 else sweep_binary
-    return dict(zip(cpus, sweep(function.opcode, kernels), strict=True))
+    found = sweep(function.opcode, _for_each(function, F32, cpus))
+    return dict(zip(cpus, found, strict=True))
+
+
+def sweep_function64(function: MathFunction, cpus: Sequence[Cpu]) -> dict[Cpu, Finding] | None:
+    """Random float64 arguments of a function; None where there is no reference."""
+    kernels = _for_each(function, F64, cpus)
+    found = sweep_float64(function.opcode, kernels, arity=function.arity)
+    return None if found is None else dict(zip(cpus, found, strict=True))
+
+
+def _for_each(function: MathFunction, element: ir.Type, cpus: Sequence[Cpu]) -> list[Kernel]:
+    kernels: list[Kernel] = []
+    for number, cpu in enumerate(cpus):
+        code = compile_floats(function.emit, function.arity, element, lanes=16, cpu=cpu)
+        earlier = [i for i in range(number) if cpus[i].has_fma]
+        kernels.append(Kernel(code, earlier[0] if cpu.has_fma and earlier else None))
+    return kernels

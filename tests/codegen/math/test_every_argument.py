@@ -1,4 +1,4 @@
-"""Every float32 argument, dense samples of float64 (both slow), every float16 and bfloat16.
+"""Every float32 argument, very many of float64 (both slow), every float16 and bfloat16.
 
 The fast tests make sure that the sweep would find what it looks for.
 """
@@ -25,7 +25,18 @@ from measure import (
     worsts64,
 )
 from samples import SPECIAL32, binary64, narrow_codes, padded, unary64
-from sweep import PATTERNS, Finding, Kernel, compiler, errors, sweep_function, sweep_unary
+from sweep import (
+    PATTERNS,
+    SLACK64,
+    Finding,
+    Kernel,
+    compiler,
+    errors,
+    sweep_float64,
+    sweep_function,
+    sweep_function64,
+    sweep_unary,
+)
 
 import tfaot.codegen.math as library
 from tfaot.codegen.math import MATH, exp_nonpositive, expm1_nonpositive
@@ -58,15 +69,18 @@ def bound(name: str, dtype: DType, cpu: Cpu) -> float:
     return accuracy.fma if cpu.has_fma else accuracy.no_fma
 
 
-def check(name: str, cpu: Cpu, found: Finding) -> None:
+def check(name: str, cpu: Cpu, found: Finding, dtype: DType = DType.F32) -> None:
     """No error above the bound, the bits of the other CPUs with FMA, signs as in C."""
-    assert found.worst.ulp <= bound(name, DType.F32, cpu) + 1e-6, f"{cpu.name}: {found.worst}"
+    slack = SLACK64 if dtype is DType.F64 else 1e-6
+    assert found.worst.ulp <= bound(name, dtype, cpu) + slack, f"{cpu.name}: {found.worst}"
     assert not found.differs.count, f"{cpu.name}: other bits than {CPUS[0].name}, {found.differs}"
     assert not found.wrong_sign.count, f"{cpu.name}: wrong sign, {found.wrong_sign}"
 
 
-def kernel(emit: Emit, cpu: Cpu, same_as: int | None = None) -> Kernel:
-    return Kernel(compile_floats(emit, 1, F32, lanes=16, cpu=cpu), same_as)
+def kernel(
+    emit: Emit, cpu: Cpu, same_as: int | None = None, *, element: ir.Type = F32, arity: int = 1
+) -> Kernel:
+    return Kernel(compile_floats(emit, arity, element, lanes=16, cpu=cpu), same_as)
 
 
 @pytest.mark.slow
@@ -83,6 +97,17 @@ def test_every_float32(name: str) -> None:
 def test_many_pairs_of_float32(name: str) -> None:
     for cpu, found in sweep_function(MATH[name], CPUS).items():
         check(name, cpu, found)
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("name", NAMES)
+def test_very_many_float64(name: str) -> None:
+    found = sweep_function64(MATH[name], CPUS)
+    if found is None:
+        pytest.skip("the C compiler's long double is no wider than double")
+    for cpu, of_cpu in found.items():
+        check(name, cpu, of_cpu, DType.F64)
 
 
 def test_all_variants_are_tried() -> None:
@@ -248,3 +273,37 @@ def test_the_sweep_knows_every_function() -> None:
     for name in UNARY:
         found = sweep_unary(name, [kernel(MATH[name].emit, FEW_CPUS[0])], range(ONE, ONE + 77))
         check(name, FEW_CPUS[0], found[0])
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sweep_of_float64_measures_as_mpmath_does(name: str) -> None:
+    arity = MATH[name].arity
+    tried = kernel(MATH[name].emit, FEW_CPUS[0], element=F64, arity=arity)
+    swept = sweep_float64(name, [tried], range(8), arity)
+    if swept is None:
+        pytest.skip("the C compiler's long double is no wider than double")
+    check(name, FEW_CPUS[0], swept[0], DType.F64)
+    worst = swept[0].worst
+    args = tuple(np.repeat(np.float64(a), 16) for a in worst.args)
+    assert (worst.ulp > 0) == (name != "remainder")
+    (measured,) = worsts64(name, [tried.code], args)
+    assert abs(measured.ulp - worst.ulp) <= SLACK64
+
+
+@needs_compiler
+def test_the_sweep_of_float64_finds_flushed_subnormals() -> None:
+    def flushed64(b: VectorBuilder, x: ir.Value) -> ir.Value:
+        y = sine(b, x)
+        return b.select(b.lt(b.abs(y), b.const(y, 2.0**-1022)), b.const(y, 0.0), y)
+
+    kernels = [kernel(sine, FEW_CPUS[0], element=F64)]
+    kernels.append(kernel(flushed64, FEW_CPUS[0], 0, element=F64))
+    swept = sweep_float64("sine", kernels, range(4))
+    if swept is None:
+        pytest.skip("the C compiler's long double is no wider than double")
+    right, wrong = swept
+    assert right.worst.ulp < 1
+    assert wrong.worst.ulp == 2**52 - 1
+    assert wrong.differs.count >= wrong.wrong_sign.count > 0
+    assert abs(wrong.differs.first[0]) < 2.0**-1022
