@@ -6,6 +6,9 @@ import numpy as np
 
 Arguments = tuple[np.ndarray, ...]
 
+DENSE64 = 20_000
+"""Random float64 per range that the slow tests and docs/accuracy.md compare with mpmath."""
+
 SPECIAL32 = np.array(
     [
         *(0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 2.5, -2.5),

@@ -24,7 +24,7 @@ from measure import (
     worst_narrow,
     worsts64,
 )
-from samples import SPECIAL32, binary64, narrow_codes, padded, unary64
+from samples import DENSE64, SPECIAL32, binary64, narrow_codes, padded, unary64
 from sweep import (
     PATTERNS,
     SLACK64,
@@ -147,7 +147,7 @@ def test_variants_have_the_bits_of_the_function(variant: str, last: float, cpu: 
 def test_float64_on_dense_samples(name: str) -> None:
     function = MATH[name]
     runs = [compile_floats(function.emit, function.arity, F64, lanes=8, cpu=cpu) for cpu in CPUS]
-    samples = unary64(name, 20_000) if function.arity == 1 else binary64(name, 20_000)
+    samples = unary64(name, DENSE64) if function.arity == 1 else binary64(name, DENSE64)
     for args in samples:
         for cpu, worst in zip(CPUS, worsts64(name, runs, args), strict=True):
             assert worst.ulp <= bound(name, DType.F64, cpu) + 1e-6, f"{cpu.name}: {worst}"
@@ -158,7 +158,7 @@ def test_float64_on_dense_samples(name: str) -> None:
 def test_float64_variants_on_dense_samples(variant: str) -> None:
     emit, name = VARIANTS[variant]
     runs = [compile_floats(emit, 1, F64, lanes=8, cpu=cpu) for cpu in CPUS]
-    for (x,) in unary64(name, 20_000):
+    for (x,) in unary64(name, DENSE64):
         for cpu, worst in zip(CPUS, worsts64(name, runs, (-np.abs(x),)), strict=True):
             assert worst.ulp <= bound(name, DType.F64, cpu) + 1e-6, f"{cpu.name}: {worst}"
 
