@@ -1,6 +1,7 @@
 """Compiles emitters to functions over arrays, and measures their error in ULP.
 
-Shared by the tests here and by tools/measure_accuracy.py, which writes docs/accuracy.md.
+sweep.py does so for every float32. Shared by the tests here and by tools/measure_accuracy.py, which
+writes docs/accuracy.md.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import ctypes
 import math
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,11 @@ import mpmath as mp
 import numpy as np
 from llvmlite import ir
 
-from tfaot.codegen.types import F32, F64, vector_type
+from tfaot.codegen.types import F32, F64, memory_element, vector_type
 from tfaot.codegen.vector import VectorBuilder
+from tfaot.ir.dtypes import DType
 
 Emit = Callable[..., ir.Value]
-Compiled = Callable[..., np.ndarray]
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 ELEMENTS = {"f32": F32, "f64": F64}
@@ -112,11 +113,41 @@ def optimized(module: ir.Module, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     return parsed
 
 
+class Compiled:
+    """Compiled code that maps arrays, whose sizes are a multiple of `lanes`.
+
+    Attributes:
+        address: of the function `kernel(count, output, inputs...)`.
+    """
+
+    def __init__(
+        self,
+        engine: llvm.ExecutionEngine,
+        arity: int,
+        numpy_output: type | np.dtype,
+        lanes: int | None,
+    ) -> None:
+        self._engine = engine
+        self._output = numpy_output
+        self._lanes = lanes or 1
+        self.address: int = engine.get_function_address("kernel")
+        pointers = [ctypes.c_void_p] * (arity + 1)
+        self._kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64, *pointers)(self.address)
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        size = arrays[0].size
+        assert size % self._lanes == 0
+        held = [np.ascontiguousarray(a) for a in arrays]
+        result = np.empty(size, self._output)
+        self._kernel(size, result.ctypes.data, *(a.ctypes.data for a in held))
+        return result
+
+
 def compile_elements(
     emit: Emit,
     inputs: list[ir.Type],
     output: ir.Type,
-    numpy_output: type,
+    numpy_output: type | np.dtype,
     *,
     lanes: int | None,
     cpu: Cpu,
@@ -127,21 +158,7 @@ def compile_elements(
         optimized(module_of(emit, inputs, output, lanes, cpu), machine), machine
     )
     engine.finalize_object()
-    pointers = [ctypes.c_void_p] * (len(inputs) + 1)
-    kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64, *pointers)(
-        engine.get_function_address("kernel")
-    )
-
-    def run(*arrays: np.ndarray) -> np.ndarray:
-        assert engine is not None
-        size = arrays[0].size
-        assert size % (lanes or 1) == 0
-        held = [np.ascontiguousarray(a) for a in arrays]
-        result = np.empty(size, numpy_output)
-        kernel(size, result.ctypes.data, *(a.ctypes.data for a in held))
-        return result
-
-    return run
+    return Compiled(engine, len(inputs), numpy_output, lanes)
 
 
 def compile_floats(
@@ -219,26 +236,48 @@ def reference64(name: str) -> Callable[..., mp.mpf]:
     return table[name]
 
 
-def ulp_errors32(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Error in ULP of float32 per element: 0 where both are NaN or equal, inf where only one is.
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format: mantissa bits, exponents of normal numbers."""
 
-    An infinity counts as 2^128, so that overflow a little early or late is a small error.
+    mantissa: int
+    smallest: int
+    largest: int
+
+
+FORMATS = {
+    DType.F16: Format(10, -14, 15),
+    DType.BF16: Format(7, -126, 127),
+    DType.F32: Format(23, -126, 127),
+}
+
+
+def ulp_errors(got: np.ndarray, exact: np.ndarray, form: Format) -> np.ndarray:
+    """Error in ULP of a format per element: 0 where both are NaN or equal, inf where only one is.
+
+    An infinity counts as the power of two after the largest number, so that overflow a little early
+    or late is a small error.
     """
-    limit = 2.0**128
+    limit = 2.0 ** (form.largest + 1)
     with np.errstate(all="ignore"):
         wide = got.astype(np.float64)
         both_nan = np.isnan(wide) & np.isnan(exact)
-        same_infinity = np.isinf(wide) & (np.abs(exact) >= limit) & ((wide > 0) == (exact > 0))
         wide = np.clip(wide, -limit, limit)
         exact = np.clip(exact, -limit, limit)
-        exponent = np.maximum(np.frexp(np.abs(exact))[1] - 1, -126)
-        error = np.abs(wide - exact) / np.ldexp(1.0, np.minimum(exponent, 127) - 23)
-    error = np.where(both_nan | same_infinity, 0.0, error)
+        exponent = np.where(exact == 0, form.smallest, np.frexp(np.abs(exact))[1] - 1)
+        exponent = np.clip(exponent, form.smallest, form.largest)
+        error = np.abs(wide - exact) / np.ldexp(1.0, exponent - form.mantissa)
+    error = np.where(both_nan, 0.0, error)
     return np.where(np.isnan(error), math.inf, error)
 
 
+def ulp_errors32(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """`ulp_errors` of float32; sweep.c computes the same."""
+    return ulp_errors(got, exact, FORMATS[DType.F32])
+
+
 def ulp_error64(got: float, exact: mp.mpf) -> float:
-    """Error in ULP of float64, as `ulp_errors32`."""
+    """Error in ULP of float64, as `ulp_errors`."""
     if mp.isnan(exact) or math.isnan(got):
         return 0.0 if mp.isnan(exact) and math.isnan(got) else math.inf
     limit = mp.mpf(2) ** 1024
@@ -246,8 +285,8 @@ def ulp_error64(got: float, exact: mp.mpf) -> float:
     exact = max(-limit, min(limit, exact))
     if value == exact:
         return 0.0
-    exponent = -1022 if exact == 0 else min(1023, max(-1022, int(mp.floor(mp.log(abs(exact), 2)))))
-    return float(abs(value - exact) / mp.mpf(2) ** (exponent - 52))
+    exponent = -1022 if exact == 0 else min(1023, max(-1022, mp.mag(exact) - 1))
+    return float(mp.ldexp(abs(value - exact), 52 - exponent))
 
 
 @dataclass(frozen=True)
@@ -273,16 +312,47 @@ def worst32(name: str, run: Compiled, args: tuple[np.ndarray, ...]) -> Worst:
     return Worst(float(errors[i]), tuple(float(a[i]) for a in args), float(got[i]), float(exact[i]))
 
 
-def worst64(name: str, run: Compiled, args: tuple[np.ndarray, ...]) -> Worst:
-    """The largest error of float64 results (finite arguments in the function's domain)."""
-    got = run(*args)
+def worsts64(
+    name: str, runs: Sequence[Compiled], args: tuple[np.ndarray, ...]
+) -> tuple[Worst, ...]:
+    """The largest errors of float64 kernels (finite arguments in the function's domain)."""
+    results = [run(*args) for run in runs]
     function = reference64(name)
-    worst = Worst(-1.0, (), 0.0, 0.0)
+    worst = [Worst(-1.0, (), 0.0, 0.0) for _ in runs]
     with mp.workdps(50):
-        for i in range(got.size):
+        for i in range(args[0].size):
             point = tuple(float(a[i]) for a in args)
             exact = function(*(mp.mpf(p) for p in point))
-            error = ulp_error64(float(got[i]), exact)
-            if error > worst.ulp:
-                worst = Worst(error, point, float(got[i]), float(exact))
-    return worst
+            for k, got in enumerate(results):
+                error = ulp_error64(float(got[i]), exact)
+                if error > worst[k].ulp:
+                    worst[k] = Worst(error, point, float(got[i]), float(exact))
+    return tuple(worst)
+
+
+def compile_narrow(
+    emit: Emit, arity: int, dtype: DType, *, lanes: int | None, cpu: Cpu
+) -> Compiled:
+    """A function of arrays of float16 or bfloat16 bits (uint16): computed in float32, rounded."""
+
+    def widened(v: VectorBuilder, *values: ir.Value) -> ir.Value:
+        return v.to_memory(emit(v, *(v.from_memory(x, dtype) for x in values)), dtype)
+
+    element = memory_element(dtype)
+    return compile_elements(widened, [element] * arity, element, np.uint16, lanes=lanes, cpu=cpu)
+
+
+def worst_narrow(name: str, run: Compiled, dtype: DType, codes: tuple[np.ndarray, ...]) -> Worst:
+    """The largest error of float16 or bfloat16 results, for arguments given by their bits."""
+    # NumPy's casts of signalling NaNs warn.
+    with np.errstate(invalid="ignore"):
+        args = tuple(c.view(dtype.numpy).astype(np.float64) for c in codes)
+        got = run(*codes).view(dtype.numpy).astype(np.float64)
+    exact = reference32(name)(*args)
+    errors = ulp_errors(got, exact, FORMATS[dtype])
+    i = int(np.argmax(errors))
+    return Worst(float(errors[i]), tuple(float(a[i]) for a in args), float(got[i]), float(exact[i]))
+
+
+NARROW_BOUND = {DType.F16: 0.5004, DType.BF16: 0.50005}
+"""Half an ULP, and what the largest error in float32 (2.5 ULP) is in theirs."""

@@ -6,6 +6,9 @@ import numpy as np
 
 Arguments = tuple[np.ndarray, ...]
 
+DENSE64 = 20_000
+"""Random float64 per range that the slow tests and docs/accuracy.md compare with mpmath."""
+
 SPECIAL32 = np.array(
     [
         *(0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 2.5, -2.5),
@@ -114,3 +117,12 @@ def binary64(name: str, count: int, seed: int = 7) -> list[Arguments]:
         (x * 1e-3, y),
         (x, y * 1e-3),
     ]
+
+
+def narrow_codes(arity: int, count: int = 1 << 20, seed: int = 7) -> Arguments:
+    """All 16-bit patterns, or random pairs of them."""
+    if arity == 1:
+        return (np.arange(1 << 16, dtype=np.uint16),)
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(0, 1 << 16, count, dtype=np.uint16) for _ in range(2))
+    return x, y

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from measure import (
     reference32,
     ulp_errors32,
     worst32,
-    worst64,
+    worsts64,
 )
 from samples import (
     SPECIAL32,
@@ -67,21 +66,8 @@ def test_float64_error_is_within_the_documented_bound(name: str, cpu: Cpu) -> No
     run = compile_floats(function.emit, function.arity, F64, lanes=8, cpu=cpu)
     samples = unary64(name, 512) if function.arity == 1 else binary64(name, 512)
     for args in samples:
-        worst = worst64(name, run, args)
+        (worst,) = worsts64(name, [run], args)
         assert worst.ulp <= bound(name, DType.F64, cpu) + 1e-6, str(worst)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    "TFAOT_EXHAUSTIVE" not in os.environ, reason="set TFAOT_EXHAUSTIVE: takes hours"
-)
-@pytest.mark.parametrize("name", [n for n in NAMES if MATH[n].arity == 1])
-def test_float32_error_of_every_argument(name: str) -> None:
-    run = compile_floats(MATH[name].emit, 1, F32, lanes=16, cpu=CPUS[0])
-    block = 1 << 24
-    for start in range(0, 2**32, block):
-        worst = worst32(name, run, (every_float32(1, start, start + block),))
-        assert worst.ulp <= bound(name, DType.F32, CPUS[0]) + 1e-6, str(worst)
 
 
 def special_arguments(arity: int, specials: np.ndarray) -> Arguments:
@@ -110,18 +96,34 @@ def test_bits_do_not_depend_on_the_vector_width(name: str, element: object, dtyp
         np.testing.assert_array_equal(bits(run(*args)), expected, err_msg=f"{lanes} lanes")
 
 
+def random_patterns(arity: int, dtype: type) -> Arguments:
+    """Floats of random bits."""
+    rng = np.random.default_rng(3)
+    integer = {4: np.uint32, 8: np.uint64}[np.dtype(dtype).itemsize]
+    limits = np.iinfo(integer)
+    patterns = (rng.integers(0, limits.max, 1 << 15, integer, endpoint=True) for _ in range(arity))
+    return tuple(p.view(dtype) for p in patterns)
+
+
+@pytest.mark.parametrize(("element", "dtype"), ELEMENTS, ids=["f32", "f64"])
 @pytest.mark.parametrize("name", NAMES)
-def test_bits_are_those_of_the_other_instruction_sets_with_fma(name: str) -> None:
+def test_bits_are_those_of_the_other_instruction_sets_with_fma(
+    name: str, element: object, dtype: type
+) -> None:
     with_fma = [cpu for cpu in X86 if cpu.has_fma and host_runs(cpu)]
     if len(with_fma) < 2:
         pytest.skip("the machine runs fewer than two instruction sets with FMA")
     function = MATH[name]
-    args = special_arguments(function.arity, SPECIAL32)
-    results = [
-        bits(compile_floats(function.emit, function.arity, F32, lanes=16, cpu=cpu)(*args))
+    one, other = (
+        compile_floats(function.emit, function.arity, element, lanes=16, cpu=cpu)
         for cpu in with_fma
-    ]
-    np.testing.assert_array_equal(results[0], results[1])
+    )
+    specials = SPECIAL32 if dtype is np.float32 else SPECIAL64
+    for args in (
+        special_arguments(function.arity, specials),
+        random_patterns(function.arity, dtype),
+    ):
+        np.testing.assert_array_equal(bits(one(*args)), bits(other(*args)))
 
 
 def nonpositive32() -> np.ndarray:

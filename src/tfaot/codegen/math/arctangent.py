@@ -20,7 +20,7 @@ from tfaot.codegen.vector import VectorBuilder
 PI_QUARTER = (float.fromhex("0x1.921fb54442d10p-1"), float.fromhex("0x1.08d313198a2e0p-50"))
 
 
-@math_function("atan2", 2, f32=(0.75, 0.75), f64=(1.75, 1.75))
+@math_function("atan2", 2, f32=(0.75, 0.75), f64=(2.25, 2.25))
 def atan2(b: VectorBuilder, y: ir.Value, x: ir.Value) -> ir.Value:
     """The angle of the point (x, y), in [-pi, pi]; signs of zeros and infinities as in C."""
     if bit_width(x.type) == 32:

@@ -12,7 +12,7 @@ from tfaot.codegen.types import bit_width
 from tfaot.codegen.vector import VectorBuilder
 
 
-@math_function("erf", f32=(1.25, 1.5), f64=(1.25, 2.0))
+@math_function("erf", f32=(1.5, 1.75), f64=(1.75, 2.5))
 def erf(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """The error function."""
     return _erf_float32(b, x) if bit_width(x.type) == 32 else _erf_float64(b, x)

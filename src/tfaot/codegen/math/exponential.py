@@ -162,7 +162,7 @@ def expm1_nonpositive(b: VectorBuilder, x: ir.Value) -> ir.Value:
     return b.fma(s, p, b.sub(s, b.const(x, 1.0)))
 
 
-@math_function("exponential-minus-one", f32=(1.5, 1.75), f64=(1.5, 1.75))
+@math_function("exponential-minus-one", f32=(1.5, 1.75), f64=(1.75, 1.75))
 def expm1(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """The function e^x - 1."""
     form = exp_format(x)

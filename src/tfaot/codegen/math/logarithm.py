@@ -118,7 +118,7 @@ def _special(b: VectorBuilder, x: ir.Value, y: ir.Value, pole: ir.Value) -> ir.V
     return b.select(b.eq(x, pole), b.const(x, -math.inf), y)
 
 
-@math_function("log-plus-one", f32=(1.5, 1.5), f64=(1.25, 1.25))
+@math_function("log-plus-one", f32=(1.5, 1.5), f64=(1.5, 1.5))
 def log1p(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """log(1 + x)."""
     form = log_format(x)

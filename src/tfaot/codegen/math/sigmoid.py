@@ -12,7 +12,7 @@ from tfaot.codegen.math.registry import math_function
 from tfaot.codegen.vector import VectorBuilder
 
 
-@math_function("logistic", f32=(1.5, 2.25), f64=(1.5, 2.25))
+@math_function("logistic", f32=(1.5, 2.5), f64=(1.5, 2.75))
 def logistic(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """1 / (1 + e^-x), through gradual underflow."""
     form = exp_format(x)
@@ -35,7 +35,7 @@ def logistic(b: VectorBuilder, x: ir.Value) -> ir.Value:
     return b.fma(residual, b.mul(quotient, b.const(x, 2.0**guard)), quotient)
 
 
-@math_function("tanh", f32=(2.5, 2.5), f64=(2.5, 2.5))
+@math_function("tanh", f32=(2.5, 2.5), f64=(2.75, 2.75))
 def tanh(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """-m / (2 + m) with m = expm1(-2|x|), which is never less than -1."""
     form = exp_format(x)

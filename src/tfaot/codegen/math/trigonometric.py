@@ -103,7 +103,7 @@ def cos(b: VectorBuilder, x: ir.Value) -> ir.Value:
     return _invalid(b, x, _wave(b, _advanced(b, turned)))
 
 
-@math_function("tan", f32=(0.75, 0.75), f64=(2.0, 2.0))
+@math_function("tan", f32=(0.75, 0.75), f64=(2.5, 2.5))
 def tan(b: VectorBuilder, x: ir.Value) -> ir.Value:
     """The tangent."""
     if bit_width(x.type) == 32:
