@@ -57,6 +57,7 @@ _MOVES = frozenset(
 )
 _THROUGH = _MOVES | {"negate", "abs", "scatter"}
 _PRODUCTS = frozenset({"multiply", "divide", "dot", "convolution", "power", "reduce"})
+_SUMS = frozenset({"add", "subtract"})
 _CONTROL = frozenset({"call", "map", "fusion", "while", "conditional"})
 _REDUCTIONS = frozenset({"reduce", "reduce-window", "scatter", "select-and-scatter"})
 _SIGN_OF_ZERO_MATTERS = frozenset(
@@ -169,10 +170,13 @@ class _Judge:
         kind = self._kind(node)
         if kind is UNKNOWN or (kind not in (EXACT, ZERO) and not self._is_whole(node, operands)):
             self.unknown.add(id(node))
-        if folded_into(node, self.places) and not self._stays_whole(node, operands):
+        # XLA puts constants together whatever else reads what is between.
+        kept = () if self.engine.contracts else self.places
+        if folded_into(node, kept) and not self._stays_whole(node, operands):
             self.unknown.add(id(node))
             self.folded.add(id(node))
         loose = kind is ZERO or any(id(o) in self.loose for o in node.operands)
+        loose = loose or (self.engine.contracts and _adds_zero(node))
         if loose and _has_zero(value):
             self.loose.add(id(node))
         if self.engine.flushes and (_denormal(value) or any(_denormal(o) for o in operands)):
@@ -185,6 +189,12 @@ class _Judge:
     def _differs_in_xla(self, node: Instruction, kind: str) -> bool:
         """Whether XLA:CPU may differ, by what HLO leaves open and by its own liberties."""
         if node.opcode in _CONTROL | _REDUCTIONS and _contracts(node):
+            return True
+        if node.opcode in _CONTROL and _reducers(node) & _SUMS:
+            # Inlined, the sum is contracted with a product before it.
+            if any(_is_product(o) or _multiplies_inside(o) for o in node.operands):
+                return True
+        if node.opcode in _SUMS and any(_multiplies_inside(o) for o in node.operands):
             return True
         if node.opcode in ("reduce", "reduce-window", "select-and-scatter"):
             # Initial values may be used several times, or not at all.
@@ -210,6 +220,11 @@ class _Judge:
             case "power":
                 # Of integers: negative exponents.
                 return node.array.dtype.is_integer
+            case "convert":
+                # To 8 bits by way of float16, rounded twice.
+                source = node.operands[0].array.dtype
+                eight = node.array.dtype.is_float and node.array.dtype.bits == 8
+                return eight and source in (DType.F32, DType.F64)
             case "reduce-precision":
                 return node.attr(ReducePrecision).mantissa_bits == 0
         return kind is COMPLEX and node.opcode != "multiply"
@@ -235,7 +250,7 @@ class _Judge:
             return False
         if not _all_whole(operands):
             return False
-        magnitudes = [np.abs(x) if np.asarray(x).dtype.kind in "fV" else x for x in operands]
+        magnitudes = [_magnitudes(x) for x in operands]
         total = np.asarray(self.wide.apply(_magnitude(node), magnitudes), np.float64)
         return bool((total < 1 / EPSILON[node.shape.dtype]).all()) if total.size else True
 
@@ -243,7 +258,7 @@ class _Judge:
         """Whether constants may be moved across sums of whole numbers: nothing is rounded."""
         if node.opcode not in ("add", "subtract", "negate") or not _all_whole(operands):
             return False
-        inner = folded_into(node, self.places)
+        inner = folded_into(node, () if self.engine.contracts else self.places)
         return all(i.opcode in ("add", "subtract", "negate", "dot", "convolution") for i in inner)
 
     def _compare(self, node: Instruction) -> None:
@@ -328,7 +343,7 @@ class _Judge:
         if kind is MIXED:
             return np.abs(_widened(operands[0])) + np.abs(_widened(operands[1])), 2.0
         if kind is SUM:
-            magnitudes = [np.abs(_widened(v)) for v in operands]
+            magnitudes = [_magnitudes(v) for v in operands]
             scale = np.asarray(self.wide.apply(_magnitude(node), magnitudes))
             return np.abs(scale), min(terms, 300.0)
         if kind is FFT:
@@ -454,6 +469,19 @@ def _is_identity(reducers: set[str], initial: Sequence[Any]) -> bool:
     return value is not None and all(v is not None and bool(np.all(v == value)) for v in initial)
 
 
+def _adds_zero(node: Instruction) -> bool:
+    """Whether a constant may be added that is 0, which XLA leaves out: then -0 stays -0."""
+    if node.opcode == "add":
+        return any(_is_coefficient(o) for o in node.operands)
+    return node.opcode in _REDUCTIONS and "add" in _reducers(node)
+
+
+def _multiplies_inside(node: Instruction) -> bool:
+    """Whether this is the result, maybe moved, of called computations with products."""
+    node = _source(node)
+    return node.opcode in _CONTROL and bool(_reducers(node) & {"multiply", "divide", "power"})
+
+
 def _contracts(node: Instruction) -> bool:
     inside = _reducers(node)
     return bool(inside & {"multiply", "divide"}) and bool(inside & {"add", "subtract"})
@@ -491,6 +519,12 @@ def _widened(value: Any) -> Any:
     if dtype.is_complex:
         return x.astype(np.complex128)
     return x.astype(np.float64) if dtype.is_float else x
+
+
+def _magnitudes(value: Any) -> Any:
+    """Of numbers; integers are places, which stay: a negative one is beyond the array."""
+    x = _widened(value)
+    return np.abs(x) if x.dtype.kind in "fc" else x
 
 
 def _arrays(value: Any) -> list[Array]:
