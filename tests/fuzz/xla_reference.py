@@ -41,7 +41,7 @@ def available() -> str | None:
     try:
         _client()
     except ImportError as error:
-        return f"needs jaxlib: pip install jaxlib==0.6.2 ({error})"
+        return f"needs jaxlib: pip install --no-deps -r requirements-fuzz.lock ({error})"
     return None
 
 
