@@ -170,7 +170,7 @@ class _Judge:
         if self.engine.flushes and (_denormal(value) or any(_denormal(o) for o in operands)):
             self.unknown.add(id(node))
 
-    def kind_of_op(self, node: Instruction) -> str:
+    def _kind(self, node: Instruction) -> str:
         kind = kind_of_op(node)
         return UNKNOWN if self.engine.contracts and self._differs_in_xla(node, kind) else kind
 
