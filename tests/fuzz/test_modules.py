@@ -110,6 +110,7 @@ def test_a_wrong_result_is_found_and_minimised(monkeypatch):
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path):
+    """What was tried again counts as it went the last time."""
     path = tmp_path / "modules.jsonl"
     path.write_text('{"number": 0, "problem": null}\n{"number": 1, "problem": "bits: x"}\n{"numb')
     found = campaign.results(path)
@@ -117,4 +118,6 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
     told = campaign.summary(found.values())
     assert told["modules"] == 2
     assert told["faults"] == [{"module": 1, "problem": "bits: x"}]
+    path.write_text(path.read_text() + '\n{"number": 1, "problem": null}\n')
+    assert campaign.summary(campaign.results(path).values())["faults"] == []
     assert {target_of(n) for n in range(10)} == {campaign.PAIR, campaign.ALL_LEVELS}
