@@ -40,7 +40,7 @@ from op_kinds import (
     magnitude_of,
     reducers_of,
     source_of,
-    sums_called_products,
+    sums_hidden_products,
 )
 
 from tfaot.codegen.math import MATH
@@ -178,7 +178,7 @@ class _Judge:
         """Whether XLA:CPU may differ, by what HLO leaves open and by its own liberties."""
         if node.opcode in CONTROL | REDUCTIONS and contracts(node):
             return True
-        if sums_called_products(node):
+        if sums_hidden_products(node):
             return True
         if node.opcode in ("reduce", "reduce-window", "select-and-scatter"):
             # Initial values may be used several times, or not at all.

@@ -173,18 +173,20 @@ def adds_zero(node: Instruction) -> bool:
     return node.opcode in REDUCTIONS and "add" in reducers_of(node)
 
 
-def multiplies_inside(node: Instruction) -> bool:
-    """Whether this is the result, maybe moved, of called computations with products."""
+def _hides_product(node: Instruction) -> bool:
+    """Whether XLA finds a product here: a called computation's, or the larger of it and itself."""
     node = source_of(node)
+    if node.opcode in ("maximum", "minimum"):
+        return node.operands[0] is node.operands[1] and is_product(node.operands[0])
     return node.opcode in CONTROL and bool(reducers_of(node) & {"multiply", "divide", "power"})
 
 
-def sums_called_products(node: Instruction) -> bool:
-    """Whether a product is added to, one of both in a called computation that XLA inlines."""
+def sums_hidden_products(node: Instruction) -> bool:
+    """Whether a sum has a product as its term once XLA has inlined and simplified both."""
     if node.opcode in CONTROL:
         sums = bool(reducers_of(node) & SUMS)
-        return sums and any(is_product(o) or multiplies_inside(o) for o in node.operands)
-    return node.opcode in SUMS and any(multiplies_inside(o) for o in node.operands)
+        return sums and any(is_product(o) or _hides_product(o) for o in node.operands)
+    return node.opcode in SUMS and any(_hides_product(o) for o in node.operands)
 
 
 def contracts(node: Instruction) -> bool:
