@@ -9,12 +9,12 @@ PYTEST_WORKERS ?= auto
 FUZZ_MODULES ?= 20000
 FUZZ_FILES ?= 20000
 FUZZ_ARGS ?=
-JAXLIB := jaxlib==0.6.2
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
+FUZZ_STAMP := $(VENV)/.fuzz-installed
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test test-models test-all fuzz lint format bench bench-quick docs profile-plots lock audit clean
@@ -32,7 +32,7 @@ help:
 	@echo "make bench-quick  a tenth of it (five minutes)"
 	@echo "make docs      docs/support.md, from what the code generator does"
 	@echo "make profile-plots  the plots of docs/profiling.md, measured on this machine"
-	@echo "make lock      pin the newest versions in requirements.lock and requirements-bench.lock"
+	@echo "make lock      pin the newest versions in requirements.lock and those of the benchmark and of fuzzing"
 	@echo "make audit     known vulnerabilities of what the lock files pin (needs a network with PyPI's service)"
 	@echo "make clean     remove .venv and what the other targets made"
 
@@ -67,11 +67,13 @@ test-models: $(STAMP)
 test-all: $(STAMP)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 4 $(PYTEST_ARGS)
 
-# XLA by itself, for comparison: without it (or for another Python) modules are tried all the same.
-fuzz: $(STAMP)
-	@$(BIN)/python -c 'import jaxlib' 2>/dev/null || $(BIN)/python -m pip install -q \
-	  --disable-pip-version-check --only-binary :all: --no-deps "$(JAXLIB)" \
-	  || echo "no $(JAXLIB) here: XLA is not asked"
+# XLA by itself, for comparison, and libFuzzer: without them modules and files are tried all the same.
+$(FUZZ_STAMP): $(STAMP) requirements-fuzz.lock
+	@if $(BIN)/python -m pip install --disable-pip-version-check -q --only-binary :all: \
+	  --require-hashes --no-deps -r requirements-fuzz.lock; then touch $@; \
+	  else echo "what requirements-fuzz.lock pins can't be installed: XLA is not asked"; fi
+
+fuzz: $(STAMP) $(FUZZ_STAMP)
 	@$(BIN)/python tools/fuzz.py --modules $(FUZZ_MODULES) --files $(FUZZ_FILES) $(FUZZ_ARGS)
 
 lint: $(STAMP)
@@ -121,16 +123,22 @@ lock: $(STAMP)
 	@mv requirements.lock.new requirements.lock
 	@echo "# The same with the engines that the benchmark compares with; made by \`make lock\`." \
 	  > requirements-bench.lock.new
-	@$(VENV)/lock/bin/uv pip compile pyproject.toml $(UV_OPTIONS) --all-extras \
+	@$(VENV)/lock/bin/uv pip compile pyproject.toml $(UV_OPTIONS) --extra tensorflow --extra dev \
+	  --extra engines --extra bench --extra plot --extra profile \
 	  --constraints requirements.lock --upgrade -q >> requirements-bench.lock.new
 	@mv requirements-bench.lock.new requirements-bench.lock
+	@echo "# What fuzzing needs beside requirements.lock, with all of it; made by \`make lock\`." \
+	  > requirements-fuzz.lock.new
+	@$(VENV)/lock/bin/uv pip compile pyproject.toml $(UV_OPTIONS) --extra tensorflow --extra dev \
+	  --extra fuzz --constraints requirements.lock --upgrade -q >> requirements-fuzz.lock.new
+	@mv requirements-fuzz.lock.new requirements-fuzz.lock
 	@rm -rf $(VENV)/lock
 
 # What can't be looked up is a failure too (--strict): a service that knows nothing finds nothing.
 audit: $(STAMP)
 	@$(BIN)/python -m venv --clear $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip install --disable-pip-version-check -q pip-audit
-	@for lock in requirements.lock requirements-bench.lock; do \
+	@for lock in requirements.lock requirements-bench.lock requirements-fuzz.lock; do \
 	  echo "auditing $$lock"; \
 	  $(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 	    -r $$lock $(AUDIT_ARGS) || exit 1; \

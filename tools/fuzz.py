@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +59,7 @@ def main() -> int:
     parser.add_argument("--summary", type=Path, help="file for the summary (OUT/summary.json)")
     parser.add_argument("--seconds", type=float, help="stop after that long")
     parser.add_argument("--minimise", type=int, nargs="*", help="modules to minimise, and no run")
+    parser.add_argument("--again", type=int, nargs="*", help="modules to try again (all faults)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--cases", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -70,17 +72,29 @@ def main() -> int:
         for number in given.minimise:
             campaign.keep_case(number, campaign.results(path)[number]["problem"], cases)
         return 0
-    numbers = range(given.first, given.first + given.modules)
+    numbers: Sequence[int] = range(given.first, given.first + given.modules)
     stopped = False
     # A shell's background jobs ignore the one, and others send the other.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        if given.files:
+        if given.files and given.again is None:
             file_campaign.run(given.files, given.out, Progress("files"), given.seconds)
         if given.modules:
             progress = Progress("modules")
-            campaign.run(numbers, given.out, given.workers, cases, progress, given.seconds)
+            again = given.again
+            if again is not None:
+                known = campaign.results(path).values()
+                numbers = again or [r["number"] for r in known if r["problem"]]
+            campaign.run(
+                numbers,
+                given.out,
+                given.workers,
+                cases,
+                progress,
+                given.seconds,
+                anew=again is not None,
+            )
     except KeyboardInterrupt:
         stopped = True
     if sys.stderr.isatty():

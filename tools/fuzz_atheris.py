@@ -1,6 +1,6 @@
 """Damaged files chosen by coverage: libFuzzer drives one reader, through atheris.
 
-    pip install atheris
+    pip install --require-hashes --no-deps -r requirements-fuzz.lock
     python tools/fuzz_atheris.py text -max_total_time=600 [more options of libFuzzer, a corpus]
 
 Kinds are those of `tests/fuzz/malformed.py`: text, proto, yaml, manifest, weights, object. A file
@@ -22,7 +22,10 @@ def main() -> None:
     try:
         import atheris
     except ImportError:
-        sys.exit("needs atheris (CPython 3.11 to 3.13 on Linux): pip install atheris")
+        sys.exit(
+            "needs atheris (CPython 3.11 to 3.13 on Linux): "
+            "pip install --require-hashes --no-deps -r requirements-fuzz.lock"
+        )
     with atheris.instrument_imports(include=["tfaot.ir", "tfaot.config", "tfaot.packaging"]):
         import malformed
     if len(sys.argv) < 2 or sys.argv[1] not in malformed.READERS:

@@ -1,7 +1,8 @@
 """Writes docs/licences.md: every package that the lock files pin, its versions and its licence.
 
 Usage: python tools/list_licences.py. Licences are what the packages say of themselves; of those
-that are not installed (for other Pythons and systems, for the benchmark) the table is believed.
+that are not installed (for other Pythons and systems, for benchmark and fuzzing) the table is
+believed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "docs" / "licences.md"
-LOCKS = ("requirements.lock", "requirements-bench.lock")
+LOCKS = ("requirements.lock", "requirements-bench.lock", "requirements-fuzz.lock")
+PURPOSES = {"requirements-bench.lock": "benchmark", "requirements-fuzz.lock": "fuzzing"}
+"""Of lock files, what makes them pin more than the first one does."""
+
 
 HEADER = """# Licences
 
@@ -25,13 +29,13 @@ own in the object. Headers of `--interface tfcompile` are written anew in the sh
 
 `tfaot` needs {needed}
 and what these need; TensorFlow and Keras are needed to compile. The others are for tests, for the
-benchmark and for building.
+benchmark, for fuzzing and for building.
 
 | package | versions | licence | pinned for |
 | --- | --- | --- | --- |
 """
 
-SILENT = {"namex": "Apache-2.0"}
+SILENT = {"atheris": "Apache-2.0", "namex": "Apache-2.0"}
 """Of packages whose metadata tells nothing, from the licence that they carry."""
 
 _CLASSIFIERS = {
@@ -109,7 +113,8 @@ def rows() -> dict[str, tuple[str, str, str]]:
             licence = known[package][1]
         if licence is None:
             raise LookupError(f"{package}: licence unknown; install it, or name it in SILENT")
-        purpose = "benchmark" if LOCKS[0] not in locks else "all"
+        purposes = [purpose for lock, purpose in PURPOSES.items() if lock in locks]
+        purpose = "all" if LOCKS[0] in locks else ", ".join(purposes)
         result[package] = (", ".join(versions), licence, purpose)
     return result
 

@@ -1,5 +1,6 @@
 """Complex numbers: all ops that take them, movement of interleaved memory, extreme values."""
 
+import mpmath
 import numpy as np
 import pytest
 from compiled import compile_module
@@ -80,10 +81,50 @@ def test_squares_that_would_overflow(dtype):
     assert_close(log, (np.log(scale) + 1j * angle).astype(dtype.numpy), 4.0)
     (sign,) = compile_module(unary("sign", dtype))([z])
     assert_close(sign, np.full(3, (3 + 4j) / 5, dtype.numpy), 4.0)
-    b = ModuleBuilder("divide")
-    module = b.module(b.binary("divide", b.parameter(dtype, (B,)), b.parameter(dtype, (B,))))
-    (one,) = compile_module(module)([z, z])
+    (one,) = compile_module(quotient_of(dtype))([z, z])
     assert_close(one, np.ones(3, dtype.numpy), 4.0)
+
+
+def quotient_of(dtype):
+    b = ModuleBuilder("divide")
+    return b.module(b.binary("divide", b.parameter(dtype, (B,)), b.parameter(dtype, (B,))))
+
+
+def test_quotients_at_the_ends_of_the_range():
+    """What lies between two scalings is not rounded to a denormal."""
+    x = np.array([3e-320, 3e-310j, 1e-300, 0.5, 3e300, 1e300 + 1e300j])
+    y = np.array([1e-20 + 1e-20j, 1e-9, 1e-300j, -1.7e308 - 1.7e308j, 1e-9j, 1e300])
+    with mpmath.workprec(200):
+        exact = [mpmath.mpc(complex(a)) / mpmath.mpc(complex(b)) for a, b in zip(x, y, strict=True)]
+        wanted = np.array([complex(q) for q in exact])
+    (found,) = compile_module(quotient_of(DType.C128))([x, y])
+    assert_close(found, wanted, 4.0)
+    (folded,) = evaluate(quotient_of(DType.C128), [x, y], batch=x.size)
+    assert_close(folded, wanted, 4.0)
+
+
+@pytest.mark.parametrize("target", ["x86-64-v2", "native"])
+@pytest.mark.parametrize("dtype", [DType.C64, DType.C128])
+def test_sizes_that_decide_whatever_the_angle(dtype, target):
+    """As in C: e^(-inf + iy) is 0 for every y; what is built on it follows."""
+    angles = np.array([0, 1, -2, 1e30, np.inf, -np.inf, np.nan])
+    z = np.empty(angles.size, dtype.numpy)
+    z.real, z.imag = -np.inf, angles
+    far = np.empty_like(z)
+    far.real, far.imag = -2000, angles
+    far = far[:4]
+    for opcode, wanted in {
+        "exponential": 0,
+        "exponential-minus-one": -1,
+        "tanh": -1,
+        "logistic": 0,
+    }.items():
+        run = compile_module(unary(opcode, dtype), target)
+        found = [run([far])[0]] + ([] if opcode == "logistic" else [run([z])[0]])
+        for values in found:
+            assert_close(values, np.full_like(values, wanted), 4.0)
+    (one,) = compile_module(unary("logistic", dtype), target)([-z])
+    assert (one == 1).all()
 
 
 @pytest.mark.parametrize("dtype", [DType.C64, DType.C128])

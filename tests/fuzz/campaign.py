@@ -152,6 +152,8 @@ def run(
     cases: Path,
     progress: Callable[[int, int, int], None],
     seconds: float | None = None,
+    *,
+    anew: bool = False,
 ) -> None:
     """Try modules; results are appended to `folder/modules.jsonl`.
 
@@ -162,6 +164,7 @@ def run(
         cases: where minimised modules go.
         progress: told of how many are done, of how many, and how many faults there are.
         seconds: after which to stop; None for no limit.
+        anew: whether those with a result are tried again; the last result counts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "modules.jsonl"
@@ -169,10 +172,10 @@ def run(
     numbers = list(numbers)
     left: queue.Queue[int] = queue.Queue()
     for number in numbers:
-        if number not in before:
+        if anew or number not in before:
             left.put(number)
     done = len(numbers) - left.qsize()
-    faults = sum(1 for r in before.values() if r["problem"])
+    faults = 0 if anew else sum(1 for r in before.values() if r["problem"])
     lock, stopping = threading.Lock(), threading.Event()
     until = None if seconds is None else time.monotonic() + seconds
     kinds: Counter[str] = Counter()

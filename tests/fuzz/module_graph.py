@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from module_oracle import folded_into, is_inexact
 from numpy.typing import NDArray
+from op_kinds import folded_into, is_inexact
 
 from tfaot.ir.dtypes import DType
 from tfaot.ir.module import Instruction, Module

@@ -11,54 +11,48 @@ skipped, and counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
+from op_kinds import (
+    CHOLESKY,
+    COMPLEX,
+    CONTROL,
+    EXACT,
+    FFT,
+    MIXED,
+    REDUCTIONS,
+    SOLVE,
+    SUM,
+    ULP,
+    UNKNOWN,
+    ZERO,
+    adds_zero,
+    contracts,
+    folded_into,
+    is_identity,
+    is_input,
+    kind_of_op,
+    magnitude_of,
+    reducers_of,
+    source_of,
+    sums_hidden_products,
+)
 
 from tfaot.codegen.math import MATH
 from tfaot.interpreter.context import Context
 from tfaot.ir.attributes import Compare, Fft, ReducePrecision
 from tfaot.ir.dtypes import DType
-from tfaot.ir.module import Computation, Instruction, Module
-from tfaot.ir.shapes import Shape, TupleShape
+from tfaot.ir.module import Instruction, Module
+from tfaot.ir.shapes import Shape
 from tfaot.testing.ulp import spacing, ulp_distance
 
 Array = NDArray[Any]
 
-EXACT, ZERO, ULP, MIXED, SUM, COMPLEX, FFT, CHOLESKY, SOLVE, UNKNOWN = [
-    "exact",
-    "zero",
-    "ulp",
-    "mixed",
-    "sum",
-    "complex",
-    "fft",
-    "cholesky",
-    "solve",
-    "unknown",
-]
-"""Kinds of ops: exact; exact but for the sign of zero; within an error in ULP; a sum that may be
-contracted with a product; a sum in any order; complex arithmetic; and so on."""
-
-_ZERO = frozenset({"maximum", "minimum", "clamp"})
-_CORRECTLY_ROUNDED = frozenset({"sqrt", "remainder"})
-_COMPLEX_EXACT = frozenset(
-    """add subtract negate complex real imag compare select convert parameter constant iota
-    """.split()  # noqa: SIM905
-)
-_MOVES = frozenset(
-    """reshape bitcast broadcast transpose slice copy reverse concatenate pad opt-barrier
-    get-tuple-element tuple dynamic-slice dynamic-update-slice gather select custom-call
-    """.split()  # noqa: SIM905
-)
-_THROUGH = _MOVES | {"negate", "abs", "scatter"}
-_PRODUCTS = frozenset({"multiply", "divide", "dot", "convolution", "power", "reduce"})
-_CONTROL = frozenset({"call", "map", "fusion", "while", "conditional"})
-_REDUCTIONS = frozenset({"reduce", "reduce-window", "scatter", "select-and-scatter"})
 _SIGN_OF_ZERO_MATTERS = frozenset(
     """divide atan2 power rsqrt bitcast-convert sort custom-call map call fusion while conditional
     complex log cbrt scatter reduce reduce-window select-and-scatter cholesky triangular-solve fft
@@ -114,11 +108,6 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
 
 
-def is_inexact(node: Instruction) -> bool:
-    """Whether the result may be rounded in several ways."""
-    return _kind(node) not in (EXACT, ZERO, UNKNOWN)
-
-
 def judge(
     module: Module, inputs: Sequence[Array], outputs: Sequence[Array], batch: int, engine: Engine
 ) -> Verdict:
@@ -169,27 +158,32 @@ class _Judge:
         kind = self._kind(node)
         if kind is UNKNOWN or (kind not in (EXACT, ZERO) and not self._is_whole(node, operands)):
             self.unknown.add(id(node))
-        if folded_into(node, self.places) and not self._stays_whole(node, operands):
+        # XLA puts constants together whatever else reads what is between.
+        kept = () if self.engine.contracts else self.places
+        if folded_into(node, kept) and not self._stays_whole(node, operands):
             self.unknown.add(id(node))
             self.folded.add(id(node))
         loose = kind is ZERO or any(id(o) in self.loose for o in node.operands)
+        loose = loose or (self.engine.contracts and adds_zero(node))
         if loose and _has_zero(value):
             self.loose.add(id(node))
         if self.engine.flushes and (_denormal(value) or any(_denormal(o) for o in operands)):
             self.unknown.add(id(node))
 
     def _kind(self, node: Instruction) -> str:
-        kind = _kind(node)
+        kind = kind_of_op(node)
         return UNKNOWN if self.engine.contracts and self._differs_in_xla(node, kind) else kind
 
     def _differs_in_xla(self, node: Instruction, kind: str) -> bool:
         """Whether XLA:CPU may differ, by what HLO leaves open and by its own liberties."""
-        if node.opcode in _CONTROL | _REDUCTIONS and _contracts(node):
+        if node.opcode in CONTROL | REDUCTIONS and contracts(node):
+            return True
+        if sums_hidden_products(node):
             return True
         if node.opcode in ("reduce", "reduce-window", "select-and-scatter"):
             # Initial values may be used several times, or not at all.
             initial = [self.values.get(id(o)) for o in node.operands[len(node.operands) // 2 :]]
-            return not _is_identity(_reducers(node), initial)
+            return not is_identity(reducers_of(node), initial)
         match node.opcode:
             case "dynamic-slice":
                 # Of another: the starts are added, and the first one's limit is lost.
@@ -200,7 +194,7 @@ class _Judge:
                 return not all(v is not None and _is_finite(v) for v in inputs)
             case "multiply":
                 # Of quotients, roots and powers: put together.
-                inner = {_source(o).opcode for o in node.operands}
+                inner = {source_of(o).opcode for o in node.operands}
                 together = {"divide", "multiply", "sqrt", "rsqrt", "power", "exponential", "cbrt"}
                 if not node.array.dtype.is_integer and inner & together:
                     return True
@@ -210,6 +204,11 @@ class _Judge:
             case "power":
                 # Of integers: negative exponents.
                 return node.array.dtype.is_integer
+            case "convert":
+                # To 8 bits by way of float16, rounded twice.
+                source = node.operands[0].array.dtype
+                eight = node.array.dtype.is_float and node.array.dtype.bits == 8
+                return eight and source in (DType.F32, DType.F64)
             case "reduce-precision":
                 return node.attr(ReducePrecision).mantissa_bits == 0
         return kind is COMPLEX and node.opcode != "multiply"
@@ -224,26 +223,26 @@ class _Judge:
         if not (total or node.opcode in ("bitcast-convert", "sort", "custom-call")):
             return False
         return any(
-            not _is_input(o) and _has_nan(v) for o, v in zip(node.operands, operands, strict=True)
+            not is_input(o) and _has_nan(v) for o, v in zip(node.operands, operands, strict=True)
         )
 
     def _is_whole(self, node: Instruction, operands: Sequence[Any]) -> bool:
         """Whether every partial sum is a whole number that the type holds exactly."""
         if self._kind(node) not in (SUM, MIXED) or not isinstance(node.shape, Shape):
             return False
-        if not node.shape.dtype.is_float or "multiply" in _reducers(node):
+        if not node.shape.dtype.is_float or "multiply" in reducers_of(node):
             return False
         if not _all_whole(operands):
             return False
-        magnitudes = [np.abs(x) if np.asarray(x).dtype.kind in "fV" else x for x in operands]
-        total = np.asarray(self.wide.apply(_magnitude(node), magnitudes), np.float64)
+        magnitudes = [_magnitudes(x) for x in operands]
+        total = np.asarray(self.wide.apply(magnitude_of(node), magnitudes), np.float64)
         return bool((total < 1 / EPSILON[node.shape.dtype]).all()) if total.size else True
 
     def _stays_whole(self, node: Instruction, operands: Sequence[Any]) -> bool:
         """Whether constants may be moved across sums of whole numbers: nothing is rounded."""
         if node.opcode not in ("add", "subtract", "negate") or not _all_whole(operands):
             return False
-        inner = folded_into(node, self.places)
+        inner = folded_into(node, () if self.engine.contracts else self.places)
         return all(i.opcode in ("add", "subtract", "negate", "dot", "convolution") for i in inner)
 
     def _compare(self, node: Instruction) -> None:
@@ -328,8 +327,8 @@ class _Judge:
         if kind is MIXED:
             return np.abs(_widened(operands[0])) + np.abs(_widened(operands[1])), 2.0
         if kind is SUM:
-            magnitudes = [np.abs(_widened(v)) for v in operands]
-            scale = np.asarray(self.wide.apply(_magnitude(node), magnitudes))
+            magnitudes = [_magnitudes(v) for v in operands]
+            scale = np.asarray(self.wide.apply(magnitude_of(node), magnitudes))
             return np.abs(scale), min(terms, 300.0)
         if kind is FFT:
             axes = tuple(range(-len(node.attr(Fft).length), 0))
@@ -340,137 +339,12 @@ class _Judge:
         return np.broadcast_to(norm * 16, wide.shape), 32.0
 
 
-def _kind(node: Instruction) -> str:
-    opcode = node.opcode
-    if opcode in _CONTROL:
-        inner = [i for c in node.called for i in c.instructions]
-        if not all(_is_exact(c) for c in node.called):
-            return UNKNOWN
-        return ZERO if any(_kind(i) is ZERO for i in inner) else EXACT
-    if opcode == "rng-bit-generator" or isinstance(node.shape, TupleShape):
-        inner = [i for c in node.called for i in c.instructions]
-        return EXACT if not any(_kind(i) not in (EXACT, ZERO) for i in inner) else UNKNOWN
-    dtype = node.shape.dtype
-    shapes = [o.shape for o in node.operands if isinstance(o.shape, Shape)]
-    if opcode in _REDUCTIONS and (dtype.is_float or dtype.is_complex):
-        inside = _reducers(node)
-        if inside & {"add", "multiply", "subtract"}:
-            return SUM
-        return ZERO if inside & _ZERO else EXACT
-    if opcode in ("dot", "convolution"):
-        return SUM if dtype.is_float or dtype.is_complex else EXACT
-    if opcode in ("fft", "cholesky", "triangular-solve"):
-        return {"fft": FFT, "cholesky": CHOLESKY}.get(opcode, SOLVE)
-    if any(s.dtype.is_complex for s in shapes) and (dtype.is_float or dtype.is_complex):
-        return EXACT if opcode in _COMPLEX_EXACT | _MOVES | _REDUCTIONS else COMPLEX
-    if not dtype.is_float:
-        return EXACT
-    if opcode in _ZERO:
-        return ZERO
-    if opcode in ("add", "subtract") and any(_is_product(o) for o in node.operands):
-        return MIXED
-    if opcode in MATH and opcode not in _CORRECTLY_ROUNDED:
-        return ULP
-    return EXACT
-
-
-def _source(node: Instruction) -> Instruction:
-    while node.opcode in _MOVES and node.operands:
-        node = node.operands[0]
-    return node
-
-
-def _is_product(node: Instruction, depth: int = 12) -> bool:
-    if node.opcode in _PRODUCTS:
-        return True
-    if node.opcode not in _THROUGH or not depth:
-        return False
-    return any(_is_product(o, depth - 1) for o in node.operands)
-
-
-_STEPS = frozenset({"add", "subtract", "multiply", "divide", "negate"})
-
-
-def _is_coefficient(node: Instruction) -> bool:
-    if node.opcode in ("constant", "iota"):
-        return True
-    return bool(node.operands) and all(_is_coefficient(o) for o in node.operands)
-
-
-def _folds(node: Instruction) -> bool:
-    """Whether this is a product with, or a sum with, a constant, or a dot with weights."""
-    if not isinstance(node.shape, Shape) or not node.shape.dtype.is_float:
-        return False
-    if node.opcode in ("dot", "convolution"):
-        return True
-    constants = [_is_coefficient(o) for o in node.operands]
-    return node.opcode in _STEPS and (node.opcode == "negate" or any(constants))
-
-
-def folded_into(node: Instruction, kept: Container[int] = ()) -> list[Instruction]:
-    """Ops before `node` that a compile may merge with it, their constants into each other's.
-
-    Args:
-        node: any instruction.
-        kept: ids of instructions that keep their values, being outputs.
-    """
-    if not _folds(node):
-        return []
-    found = []
-    for operand in node.operands:
-        while operand.opcode in ("reshape", "transpose", "bitcast") and id(operand) not in kept:
-            operand = operand.operands[0]
-        if id(operand) not in kept and _folds(operand):
-            found.append(operand)
-    return found
-
-
 def _all_whole(values: Sequence[Any]) -> bool:
     for value in values:
         x = np.asarray(value)
         if x.dtype.kind in "fV" and not (np.isfinite(x) & (np.trunc(x) == x)).all():
             return False
     return True
-
-
-def _is_exact(computation: Computation) -> bool:
-    return all(_kind(i) in (EXACT, ZERO) and not folded_into(i) for i in computation.instructions)
-
-
-def _reducers(node: Instruction) -> set[str]:
-    return {i.opcode for c in node.called for i in c.instructions}
-
-
-_IDENTITIES = {
-    frozenset({"add"}): 0,
-    frozenset({"or"}): 0,
-    frozenset({"xor"}): 0,
-    frozenset({"multiply"}): 1,
-}
-
-
-def _is_identity(reducers: set[str], initial: Sequence[Any]) -> bool:
-    value = _IDENTITIES.get(frozenset(reducers - {"parameter"}))
-    return value is not None and all(v is not None and bool(np.all(v == value)) for v in initial)
-
-
-def _contracts(node: Instruction) -> bool:
-    inside = _reducers(node)
-    return bool(inside & {"multiply", "divide"}) and bool(inside & {"add", "subtract"})
-
-
-def _magnitude(node: Instruction) -> Instruction:
-    """The op that adds where `node` adds or subtracts."""
-    if node.opcode != "subtract":
-        return node
-    return Instruction(node.name, "add", node.shape, node.operands, node.attrs)
-
-
-def _is_input(node: Instruction) -> bool:
-    """Whether this is an input, maybe moved: the signs of its NaNs are known."""
-    if node.opcode in ("parameter", "constant", "iota"):
-        return True
-    return node.opcode in _MOVES and all(_is_input(o) for o in node.operands)
 
 
 def _distance(found: Array, expected: Any, node: Instruction, strict: bool) -> Array:
@@ -491,6 +365,12 @@ def _widened(value: Any) -> Any:
     if dtype.is_complex:
         return x.astype(np.complex128)
     return x.astype(np.float64) if dtype.is_float else x
+
+
+def _magnitudes(value: Any) -> Any:
+    """Of numbers; integers are places, which stay: a negative one is beyond the array."""
+    x = _widened(value)
+    return np.abs(x) if x.dtype.kind in "fc" else x
 
 
 def _arrays(value: Any) -> list[Array]:
@@ -534,6 +414,3 @@ def _denormal(value: Any) -> bool:
 def _near_denormal(wide: Array, dtype: DType) -> Array:
     tiny = float(ml_dtypes.finfo(dtype.numpy).smallest_normal)
     return np.asarray(np.abs(wide) < 2 * tiny + spacing(np.zeros(1), dtype)[0])
-
-
-__all__ = ["Engine", "Verdict", "compiled_engine", "folded_into", "is_inexact", "judge"]

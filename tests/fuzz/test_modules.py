@@ -1,5 +1,8 @@
 """Random modules over all ops: interpreter, XLA and compiled code agree; so do old faults."""
 
+import json
+from pathlib import Path
+
 import campaign
 import pytest
 import regressions
@@ -110,6 +113,7 @@ def test_a_wrong_result_is_found_and_minimised(monkeypatch):
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path):
+    """What was tried again counts as it went the last time."""
     path = tmp_path / "modules.jsonl"
     path.write_text('{"number": 0, "problem": null}\n{"number": 1, "problem": "bits: x"}\n{"numb')
     found = campaign.results(path)
@@ -117,4 +121,23 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
     told = campaign.summary(found.values())
     assert told["modules"] == 2
     assert told["faults"] == [{"module": 1, "problem": "bits: x"}]
+    path.write_text(path.read_text() + '\n{"number": 1, "problem": null}\n')
+    assert campaign.summary(campaign.results(path).values())["faults"] == []
     assert {target_of(n) for n in range(10)} == {campaign.PAIR, campaign.ALL_LEVELS}
+
+
+def test_the_documented_numbers_are_those_of_the_log():
+    root = Path(__file__).parents[2]
+    log = json.loads((root / "tests" / "fuzz" / "log.json").read_text())
+    text = (root / "docs" / "reliability.md").read_text()
+    modules, files = log["modules"], log["files"]
+    numbers = [
+        modules["modules"],
+        modules["calls_of_compiled_code"],
+        modules["elements_compared_with_the_interpreter"],
+        modules["elements_compared_with_xla"],
+        sum(modules["instructions_by_opcode"].values()),
+    ]
+    assert all(f" {n:,}" in text for n in numbers), numbers
+    assert all(f"| {kind} | {n:,} | 0 |" in text for kind, n in files["files_by_kind"].items())
+    assert modules["faults"] == files["faults"] == []

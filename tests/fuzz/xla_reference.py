@@ -41,7 +41,7 @@ def available() -> str | None:
     try:
         _client()
     except ImportError as error:
-        return f"needs jaxlib: pip install jaxlib==0.6.2 ({error})"
+        return f"needs jaxlib: pip install --no-deps -r requirements-fuzz.lock ({error})"
     return None
 
 
@@ -49,6 +49,10 @@ def _max_ulp(opcode: str, dtype: DType) -> float:
     if opcode == "cbrt" and dtype is DType.F64:
         # A power of one third, as rounded.
         return 1024.0
+    if opcode == "log-plus-one" and dtype is DType.F64:
+        # Its rational approximation is used down to 1 - sqrt(2), where it is off by 128 ULP
+        # (measured with mpmath; below it and above -0.35 the error is less than 3).
+        return 160.0
     return 64.0 if dtype in (DType.F32, DType.F64) else 2.0
 
 

@@ -124,7 +124,7 @@ OPS = [
     "stride=1x2x2x1}, select=%ge, scatter=%add",
     "(s32[], f32[B,4]) while(%t), condition=%condition, body=%body",
     "f32[B,4] conditional(%izero, %x, %x, %x), branch_computations={%branch, %branch, %branch}",
-    "f32[B,4] conditional(%p, %x, %x), branch_computations={%branch, %branch}",
+    "f32[B,4] conditional(%p, %x, %x), true_computation=%branch, false_computation=%branch",
     "(f32[B,4], s32[B,4]) sort(%x, %iota), dimensions={1}, is_stable=true, to_apply=%compare2",
     "c64[B,8] fft(%c), fft_type=FFT, fft_length={8}",
     "f32[B,14] fft(%c), fft_type=IRFFT, fft_length={14}",

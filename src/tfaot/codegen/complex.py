@@ -134,8 +134,10 @@ class DoubleComplex:
         real = v.div(v.fma(x[0], y[0], v.mul(x[1], y[1])), size)
         imaginary = v.div(v.fma(x[1], y[0], v.neg(v.mul(x[0], y[1]))), size)
         if self.wide_range:
-            real = v.mul(v.mul(real, top.up), bottom.down)
-            imaginary = v.mul(v.mul(imaginary, top.up), bottom.down)
+            # The larger factor first: what is between must not be rounded to a denormal.
+            first, last = v.max(top.up, bottom.down), v.min(top.up, bottom.down)
+            real = v.mul(v.mul(real, first), last)
+            imaginary = v.mul(v.mul(imaginary, first), last)
         by_zero = v.and_(v.eq(b[0], zero), v.eq(b[1], zero))
         size = v.abs(b[0])
         finite = v.and_(v.is_finite(a[0]), v.is_finite(a[1]))
@@ -157,9 +159,19 @@ class DoubleComplex:
         factor = v.select(large, v.const(x, math.exp(100.0)), v.const(x, 1.0))
         return self._math("exponential", base), factor
 
+    def _without_angle(self, z: Pair, infinite: ir.Value) -> Pair:
+        """Z, with no imaginary part where that is infinite or NaN and `infinite` holds.
+
+        There the size alone decides: e^(-inf + iy) is 0 for every y (C99 Annex G).
+        """
+        v = self.v
+        nowhere = v.and_(infinite, v.not_(v.is_finite(z[1])))
+        return z[0], v.select(nowhere, v.const(z[1], 0.0), z[1])
+
     def exponential(self, z: Pair) -> Pair:
         """The function e^z."""
         v = self.v
+        z = self._without_angle(z, v.eq(z[0], v.const(z[0], -math.inf)))
         size, factor = self._scaled_exp(z[0])
         cosine, sine = self._math("cosine", z[1]), self._math("sine", z[1])
         return (
@@ -170,6 +182,7 @@ class DoubleComplex:
     def expm1(self, z: Pair) -> Pair:
         """The function e^z - 1."""
         v = self.v
+        z = self._without_angle(z, v.eq(z[0], v.const(z[0], -math.inf)))
         half = self._math("sine", v.mul(z[1], v.const(z[1], 0.5)))
         whole = self.exponential(z)
         # e^x cos y - 1 = (e^x - 1) cos y - 2 sin^2 (y / 2)
@@ -291,6 +304,7 @@ class DoubleComplex:
         """The hyperbolic tangent."""
         v = self.v
         size = v.abs(z[0])
+        z = self._without_angle(z, v.eq(size, v.const(size, math.inf)))
         limit, one = v.const(size, 22.0), v.const(size, 1.0)
         large = v.gt(size, limit)
         sinh, cosh, _ = self._hyperbolic(v.select(large, one, z[0]))

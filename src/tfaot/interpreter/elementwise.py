@@ -67,6 +67,8 @@ def _multiply(dtype: DType, x: Array, y: Array) -> Array:
 
 @_elementwise("divide")
 def _divide(dtype: DType, x: Array, y: Array) -> Array:
+    if dtype.is_complex:
+        return _complex_divide(x, y)
     if not dtype.is_integer:
         return np.asarray(np.divide(x, y))
     zero = y == 0
@@ -77,6 +79,21 @@ def _divide(dtype: DType, x: Array, y: Array) -> Array:
         inexact = np.fmod(x, safe) != 0
         quotient = quotient + (inexact & ((x < 0) != (safe < 0))).astype(x.dtype)
     return np.where(zero, np.array(-1).astype(x.dtype), quotient)
+
+
+def _complex_divide(x: Array, y: Array) -> Array:
+    """X / y of numbers near 1: NumPy's divisor overflows where its parts come near the limit."""
+    wide = np.broadcast_arrays(x.astype(np.complex128), y.astype(np.complex128))
+    sizes = [np.maximum(np.abs(z.real), np.abs(z.imag)) for z in wide]
+    exponents = [np.where(np.isfinite(s), np.frexp(s)[1], 0) for s in sizes]
+    near = [_times_power_of_two(z, -e) for z, e in zip(wide, exponents, strict=True)]
+    return _times_power_of_two(np.divide(*near), exponents[0] - exponents[1])
+
+
+def _times_power_of_two(z: Array, exponent: Array) -> Array:
+    made = np.empty_like(z)
+    made.real, made.imag = np.ldexp(z.real, exponent), np.ldexp(z.imag, exponent)
+    return made
 
 
 @_elementwise("remainder")
@@ -279,7 +296,7 @@ def erf(x: Array) -> Array:
 def logistic(x: Array) -> Array:
     """1 / (1 + exp(-x)) without overflow, so that large negative x keep their accuracy."""
     if np.iscomplexobj(x):
-        return np.asarray(1.0 / (1.0 + np.exp(-x)))
+        return _complex_divide(np.ones_like(x), 1.0 + np.exp(-x))
     small = np.exp(-np.abs(x))
     return np.where(x < 0, small, 1.0) / (1.0 + small)
 

@@ -76,6 +76,12 @@ def _instruction(instruction: Instruction, names: _Names, max_constant: int | No
         parts = _PRINTERS[type(attrs)](attrs, lambda c: f"%{names[id(c)]}")
     if isinstance(attrs, ir.Compare) and attrs.order == _usual_order(instruction):
         parts = parts[:1]
+    if isinstance(attrs, ir.Conditional) and _takes_predicate(instruction):
+        # As XLA reads it: branches by number are for integers alone.
+        roles = ("true_computation", "false_computation")
+        parts = [f"{r}=%{names[id(c)]}" for r, c in zip(roles, attrs.branches, strict=True)]
+    if instruction.opcode == "fusion":
+        parts = ["kind=kLoop", *(p.replace("to_apply=", "calls=", 1) for p in parts)]
     meta = instruction.metadata
     if meta.op_type or meta.op_name:
         pairs = (("op_type", meta.op_type), ("op_name", meta.op_name))
@@ -83,6 +89,11 @@ def _instruction(instruction: Instruction, names: _Names, max_constant: int | No
         parts.append(f"metadata={{{inner}}}")
     head = f"%{instruction.name} = {instruction.shape} {instruction.opcode}({operands})"
     return ", ".join([head, *parts])
+
+
+def _takes_predicate(conditional: Instruction) -> bool:
+    shape = conditional.operands[0].shape
+    return isinstance(shape, Shape) and shape.dtype is DType.PRED
 
 
 def _usual_order(instruction: Instruction) -> str:
