@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tfaot.cli import parsing
+from tfaot.cli.model_options import (
+    ConfigFile,
+    CustomObjects,
+    InputNodes,
+    InputShapes,
+    ModelPath,
+    OutputNodes,
+    SetValues,
+    Signature,
+    TfXlaFlags,
+    XlaFlags,
+)
 from tfaot.errors import UsageError
 
 
 def check_command(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="SavedModel folder, .keras, .h5 or frozen .pb; or give --config."),
-    ] = None,
-    signature: Annotated[str | None, typer.Option(help="Key of the SavedModel signature.")] = None,
+    model: ModelPath = None,
+    signature: Signature = None,
     batch_sizes: Annotated[
         str | None, typer.Option(help="Batch sizes such as 1,2,4, for models that need them.")
     ] = None,
@@ -27,35 +35,14 @@ def check_command(
     weights: Annotated[
         str, typer.Option(help="internal or external: as the compile would have them.")
     ] = "internal",
-    config: Annotated[
-        Path | None, typer.Option(help="aot_config.yaml; options given here win over it.")
-    ] = None,
-    inputs: Annotated[
-        str | None, typer.Option(help="Input nodes of a frozen graph, separated by commas.")
-    ] = None,
-    outputs: Annotated[
-        str | None, typer.Option(help="Output nodes of a frozen graph, separated by commas.")
-    ] = None,
-    input_shape: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=n,28,28,1 for an input with unknown axes. Repeatable."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE fixes a placeholder. Repeatable."),
-    ] = None,
-    custom_objects: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Keras custom objects: module:name, or module for all of it. Repeatable."
-        ),
-    ] = None,
-    xla_flags: Annotated[
-        list[str] | None, typer.Option(help="Flags for XLA, added to XLA_FLAGS. Repeatable.")
-    ] = None,
-    tf_xla_flags: Annotated[
-        list[str] | None, typer.Option(help="Flags added to TF_XLA_FLAGS. Repeatable.")
-    ] = None,
+    config: ConfigFile = None,
+    inputs: InputNodes = None,
+    outputs: OutputNodes = None,
+    input_shape: InputShapes = None,
+    set_: SetValues = None,
+    custom_objects: CustomObjects = None,
+    xla_flags: XlaFlags = None,
+    tf_xla_flags: TfXlaFlags = None,
     every: Annotated[
         bool, typer.Option("--all", help="One row per node, constants too, with its name.")
     ] = False,

@@ -9,6 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tfaot.cli import parsing
+from tfaot.cli.model_options import (
+    ConfigFile,
+    CustomObjects,
+    InputNodes,
+    InputShapes,
+    ModelPath,
+    OutputNodes,
+    Quiet,
+    SetValues,
+    Signature,
+    TfXlaFlags,
+    XlaFlags,
+)
 from tfaot.errors import UsageError
 from tfaot.options import DEFAULT_NAMESPACE, DEFAULT_TARGET, INTERNAL, CompileOptions
 
@@ -18,17 +31,14 @@ if TYPE_CHECKING:
 
 
 def compile_command(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="SavedModel folder, .keras, .h5 or frozen .pb; or give --config."),
-    ] = None,
+    model: ModelPath = None,
     output_dir: Annotated[
         Path, typer.Option("-o", "--output-dir", help="Folder for NAME.h, NAME.o, NAME.json.")
     ] = Path("."),
     name: Annotated[
         str | None, typer.Option(help="C identifier; default: the model's own name.")
     ] = None,
-    signature: Annotated[str | None, typer.Option(help="Key of the SavedModel signature.")] = None,
+    signature: Signature = None,
     target: Annotated[
         str,
         typer.Option(
@@ -54,14 +64,12 @@ def compile_command(
             help="c++, or tfcompile for a header NAME_bs<N>.h per batch size in tfcompile's shape."
         ),
     ] = "c++",
-    config: Annotated[
-        Path | None, typer.Option(help="aot_config.yaml; options given here win over it.")
-    ] = None,
+    config: ConfigFile = None,
     namespace: Annotated[
         str | None, typer.Option(help=f"C++ namespace; default: {DEFAULT_NAMESPACE}.")
     ] = None,
-    xla_flags: Annotated[list[str] | None, typer.Option(help="Added to XLA_FLAGS.")] = None,
-    tf_xla_flags: Annotated[list[str] | None, typer.Option(help="Added to TF_XLA_FLAGS.")] = None,
+    xla_flags: XlaFlags = None,
+    tf_xla_flags: TfXlaFlags = None,
     weights: Annotated[
         str,
         typer.Option(help="internal: in the object; external: in NAME.weights, to be replaced."),
@@ -69,26 +77,11 @@ def compile_command(
     emit: Annotated[
         str | None, typer.Option(help="Intermediate files to write too: ll,asm,hlo.")
     ] = None,
-    inputs: Annotated[
-        str | None, typer.Option(help="Input nodes of a frozen graph, separated by commas.")
-    ] = None,
-    outputs: Annotated[
-        str | None, typer.Option(help="Output nodes of a frozen graph, separated by commas.")
-    ] = None,
-    input_shape: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=n,28,28,1 for an input with unknown axes. Repeatable."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE fixes a placeholder. Repeatable."),
-    ] = None,
-    custom_objects: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Keras custom objects: module:name, or module for all of it. Repeatable."
-        ),
-    ] = None,
+    inputs: InputNodes = None,
+    outputs: OutputNodes = None,
+    input_shape: InputShapes = None,
+    set_: SetValues = None,
+    custom_objects: CustomObjects = None,
     self_test: Annotated[
         bool,
         typer.Option("--self-test", help="Put golden rows and NAME_self_test into the object."),
@@ -103,7 +96,7 @@ def compile_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the manifest's path and facts as JSON.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compile MODEL to a self-contained header-object pair."""
     settings = None

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tfaot.cli.model_options import Quiet
+
 
 def export_command(
     models: Annotated[
@@ -38,7 +40,7 @@ def export_command(
         str | None,
         typer.Option(help="Folder of the tree in SCRAM; default: $CMSSW_BASE/tfaot-models."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Export compiled MODELS for CMake, pkg-config and SCRAM, as a tree, an archive or wheels."""
     from tfaot.packaging.export import TreeOptions, export_models

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tfaot.cli import parsing
+from tfaot.cli.model_options import Quiet
 
 
 def report_command(
@@ -37,7 +38,7 @@ def report_command(
     custom_objects: Annotated[
         list[str] | None, typer.Option(help="As for compile, with --model.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write one HTML page about an artifact: graph, memory, weights, accuracy, time."""
     from tfaot.cli.progress import Progress

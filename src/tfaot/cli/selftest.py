@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tfaot.cli.model_options import Quiet
+
 
 def selftest_command(
     manifest: Annotated[Path, typer.Argument(help="DIR/NAME.json")],
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run the golden rows of a model compiled with --self-test; exit code 1 where a bit differs."""
     from tfaot.runtime.model import load

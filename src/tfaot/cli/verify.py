@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tfaot.cli import parsing
+from tfaot.cli.model_options import Quiet, Signature
 from tfaot.errors import UsageError
 from tfaot.options import CompileOptions
 
@@ -16,14 +17,14 @@ from tfaot.options import CompileOptions
 def verify_command(
     manifest: Annotated[Path, typer.Argument(help="DIR/NAME.json")],
     model: Annotated[str, typer.Option(help="The model that it was compiled from.")],
-    signature: Annotated[str | None, typer.Option(help="Key of the SavedModel signature.")] = None,
+    signature: Signature = None,
     inputs: Annotated[str | None, typer.Option(help="As for compile.")] = None,
     outputs: Annotated[str | None, typer.Option(help="As for compile.")] = None,
     input_shape: Annotated[list[str] | None, typer.Option(help="As for compile.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="As for compile.")] = None,
     custom_objects: Annotated[list[str] | None, typer.Option(help="As for compile.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare a compiled model with its source, against TensorFlow and float64."""
     from tfaot.cli.progress import Progress

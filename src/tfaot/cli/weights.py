@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tfaot.cli.model_options import Quiet
 from tfaot.errors import UsageError
 
 
@@ -23,7 +24,7 @@ def weights_command(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with TensorFlow first.")
     ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write NAME.weights of a retrained model, for an artifact compiled with --weights external."""
     from tfaot.cli.progress import Progress
