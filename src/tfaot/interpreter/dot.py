@@ -71,11 +71,19 @@ def _multiply(left: Array, right: Array) -> Array:
     if left.dtype != dtype:
         swapped = _multiply(right.swapaxes(-1, -2), left.swapaxes(-1, -2))
         return np.swapaxes(swapped, -1, -2)
-    result: Array = np.empty((*left.shape[:-1], right.shape[-1]), dtype)
-    step = max(1, BLOCK * right.shape[-1] // max(1, right.size))
-    for start in range(0, right.shape[-1], step):
-        block = right[..., start : start + step].astype(dtype)
-        result[..., start : start + step] = np.matmul(left, block)
+    depth, columns = right.shape[-2:]
+    result: Array = np.zeros((*left.shape[:-1], columns), dtype)
+    # In the order in which the elements lie in memory.
+    if abs(right.strides[-2]) >= abs(right.strides[-1]):
+        step = max(1, BLOCK * depth // max(1, right.size))
+        for start in range(0, depth, step):
+            part = slice(start, start + step)
+            result += np.matmul(left[..., part], right[..., part, :].astype(dtype))
+    else:
+        step = max(1, BLOCK * columns // max(1, right.size))
+        for start in range(0, columns, step):
+            part = slice(start, start + step)
+            result[..., part] = np.matmul(left, right[..., part].astype(dtype))
     return result
 
 
