@@ -52,15 +52,15 @@ those over all arguments in the slow set.
 
 Errors are in units in the last place (ULP) of the exact result; 0.5 is correct rounding. float32 is
 measured on every float32, all 2^32 bit patterns, against the C library's float64 (functions of two
-arguments: {pairs} random pairs of all sizes with special values among them); float64 on
-{samples} random arguments against its long double, and on {count} per range of each function
-against multiple precision.
+arguments: {pairs} random pairs of all sizes with special values among them); float64 on {samples}
+random arguments against its long double, and on {count} per range of each function against
+multiple precision.
 
 - Subnormal arguments and results are included, and kept: a subnormal taken for zero would be
   an error of up to 8 million ULP. Signs of zeros are those of C, and so are results of infinities
   and NaN.
-- x86-64-v3 and x86-64-v4 give the same bits for every float32, NaN payloads aside; x86-64-v2 has no
-  FMA, and its bits and errors are its own.
+- x86-64-v3 and x86-64-v4 give the same bits for every float32 and for all float64 that were tried,
+  NaN payloads aside; x86-64-v2 has no FMA, and its bits and errors are its own.
 - No function branches on its data (the remainder's loop apart).
 
 | function | type | bound | measured | worst argument | bound without FMA | measured without FMA |
@@ -70,7 +70,7 @@ against multiple precision.
 ## float16 and bfloat16
 
 They are computed in float32 and rounded: the error is that of the rounding, at most {f16} ULP for
-float16 and {bf16} for bfloat16. Measured on all 65,536 arguments, with FMA and without
+float16 and {bf16} ULP for bfloat16. Measured on all 65,536 arguments, with FMA and without
 (functions of two arguments: 2^20 random pairs):
 
 | function | float16 | bfloat16 |

@@ -159,7 +159,9 @@ def test_expm1_for_elu_keeps_nan() -> None:
 @pytest.mark.parametrize("cpu", CPUS, ids=lambda c: c.name)
 def test_exp_of_nonpositive_arguments(cpu: Cpu) -> None:
     x = nonpositive32()
-    x = padded(x[x <= 0])
+    # The last one is an odd multiple of ln 2 / 2, as far as arithmetic without FMA can tell.
+    half = np.float32(float.fromhex("-0x1.1acdd6p+4"))
+    x = padded(np.append(x[x <= 0], half))
     run: Compiled = compile_floats(exp_nonpositive, 1, F32, lanes=16, cpu=cpu)
     got = run(x)
     errors = ulp_errors32(got, reference32("exponential")(x))

@@ -145,6 +145,8 @@ def exp_nonpositive(b: VectorBuilder, x: ir.Value) -> ir.Value:
     x = b.max(x, b.const(x, form.lowest))
     # Results are made larger by 2^guard, so that a single power of two reaches the subnormals.
     guard = form.mantissa + 1
+    # With an even offset, as in exp, halves (which occur without FMA) are rounded to the same k.
+    guard += (form.bias + guard) % 2
     bits, r = reduce(b, x, form.bias + guard)
     p = horner(b, r, (1.0, 1.0, *form.tail))
     return b.mul(b.mul(p, power_of_two(b, bits, x)), b.const(x, 2.0**-guard))
