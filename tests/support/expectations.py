@@ -58,7 +58,7 @@ def _max_ulp(opcode: str, dtype: DType, target: str) -> float:
     accuracy = MATH[opcode].max_ulp[DType.F32 if narrow else dtype]
     stated = accuracy.fma if resolve_target(target).has_fma else accuracy.no_fma
     if narrow:
-        return 0.5 + stated / 8
+        return 0.5 + stated * _EPSILON[DType.F32] / _EPSILON[dtype]
     return stated + (1 if dtype is DType.F64 else 0)
 
 
