@@ -214,3 +214,28 @@ def test_weights_reach_this_process_in_files_that_take_no_memory(keras, tmp_path
         let_go(array.T[1:])
     for array, expected in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, expected)
+
+
+def test_many_small_weights_are_taken_out_too(tf, tmp_path, monkeypatch):
+    """XLA's time for them is the square of their number; scalars, which it simplifies with, stay."""
+    monkeypatch.setattr(weights, "MANY_WEIGHTS", 4)
+
+    class Layers(tf.Module):
+        def __init__(self):
+            rng = np.random.default_rng(4)
+            self.w = [tf.Variable(rng.normal(size=(5, 5)).astype(np.float32)) for _ in range(2)]
+            self.b = [tf.Variable(rng.normal(size=5).astype(np.float32)) for _ in range(2)]
+            self.scale = tf.Variable(2.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 5])])
+        def __call__(self, x):
+            for w, b in zip(self.w, self.b, strict=True):
+                x = tf.tanh(x @ w + b) * self.scale
+            return x
+
+    tf.saved_model.save(Layers(), str(tmp_path))
+    light, _ = graphs_on_the_way(tmp_path)
+    assert len(light.held) == 4
+    model = Model(ModelSource(tmp_path))
+    assert len(model.description.weights) == 4
+    check_against_tensorflow(model, (5,))

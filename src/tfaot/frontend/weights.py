@@ -30,6 +30,12 @@ _Key = TypeVar("_Key")
 LARGE_MODEL = 32 << 20
 """Bytes of weights from which they are taken out: a smaller model's copies are no burden."""
 
+MANY_WEIGHTS = 500
+"""Weights from which all of them are taken out: XLA looks at each constant for each kernel."""
+
+SCALAR = 16
+"""Bytes of the largest scalar."""
+
 LARGE_WEIGHT = 64 << 10
 """Bytes of a weight that is taken out. XLA simplifies with smaller ones (scales, shifts)."""
 
@@ -69,7 +75,10 @@ HELD = "_tfaot_held"
 
 
 def large_ones(sizes: Mapping[_Key, int]) -> frozenset[_Key]:
-    """Which weights, by their bytes, are kept apart; none where they add up to little."""
+    """Which weights, by their bytes, are kept apart; none of few that add up to little."""
+    arrays = {name for name, size in sizes.items() if size > SCALAR}
+    if len(arrays) >= MANY_WEIGHTS:
+        return frozenset(arrays)
     large = {name for name, size in sizes.items() if size >= LARGE_WEIGHT}
     return frozenset(large) if sum(sizes[n] for n in large) >= LARGE_MODEL else frozenset()
 
