@@ -217,7 +217,7 @@ def test_weights_reach_this_process_in_files_that_take_no_memory(keras, tmp_path
 
 
 def test_many_small_weights_are_taken_out_too(tf, tmp_path, monkeypatch):
-    """XLA's time for them is the square of their number; scalars, which it simplifies with, stay."""
+    """XLA's time for them is the square of their number. Scalars, which it works with, stay."""
     monkeypatch.setattr(weights, "MANY_WEIGHTS", 4)
 
     class Layers(tf.Module):
