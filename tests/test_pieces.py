@@ -5,7 +5,7 @@ import pytest
 from tfaot.errors import ArtifactError
 from tfaot.packaging import object_file
 from tfaot.packaging.object_file import fill
-from tfaot.pieces import Pieces, buffers_of, mapped
+from tfaot.pieces import Pieces, buffers_of, mapped_file
 
 MARKER = bytes(range(64))
 
@@ -22,7 +22,7 @@ def test_pieces_are_their_buffers_in_order():
 def test_a_mapped_file_outlives_its_name(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"contents")
-    pieces = mapped(path)
+    pieces = mapped_file(path)
     path.unlink()
 
     assert bytes(pieces) == b"contents"

@@ -47,7 +47,7 @@ from tfaot.packaging.tfcompile import tfcompile_headers
 from tfaot.passes.batch_parallel import analyse_batch
 from tfaot.passes.log import PassLog
 from tfaot.passes.pipeline import default_passes, run_passes
-from tfaot.pieces import Contents, Pieces, mapped
+from tfaot.pieces import Contents, Pieces, mapped_file
 from tfaot.runtime.cpu import runs_here
 from tfaot.schedule.composition import Composition, cheapest, estimated_cost
 from tfaot.schedule.control import schedule
@@ -159,7 +159,7 @@ def compile_model(
                 trial = _write(Path(scratch), name, here, {})
                 if here is compiled:
                     # The file has all weights, and what maps it needs no memory for them.
-                    compiled = replace(compiled, object=mapped(trial.object))
+                    compiled = replace(compiled, object=mapped_file(trial.object))
                 del here
                 if options.verify:
                     report = verify_model(trial.manifest, loaded, lowered, progress)

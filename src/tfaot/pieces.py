@@ -36,7 +36,7 @@ def buffers_of(contents: Contents) -> tuple[bytes | bytearray | memoryview, ...]
     return contents.buffers if isinstance(contents, Pieces) else (contents,)
 
 
-def mapped(path: Path) -> Pieces:
+def mapped_file(path: Path) -> Pieces:
     """A file's contents, which take no memory while nobody reads them."""
     with path.open("rb") as file:
         return Pieces((memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)),))
