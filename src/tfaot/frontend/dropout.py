@@ -17,6 +17,7 @@ import numpy as np
 
 from tfaot.frontend.graph import FrozenGraph, node_of
 from tfaot.frontend.tensorflow import tf_module
+from tfaot.frontend.weights import HELD
 
 _UNIFORM = frozenset({"RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2"})
 _SAME_VALUE = frozenset(
@@ -246,7 +247,7 @@ class _Masks:
 def _constant(node: Any) -> _Bounds | None:
     tensor = node.attr["value"].tensor
     dtype = tf_module().dtypes.as_dtype(tensor.dtype)
-    if not dtype.is_floating or tensor.ByteSize() > _LARGEST_CONSTANT:
+    if not dtype.is_floating or tensor.ByteSize() > _LARGEST_CONSTANT or HELD in node.attr:
         return None
     value = tf_module().make_ndarray(tensor)
     if not value.size or not np.isfinite(value).all():

@@ -71,7 +71,10 @@ VARIABLE = "_tfaot_variable"
 """Attribute of the constants of a graph that were variables: the variable's name."""
 
 HELD = "_tfaot_held"
-"""Attribute of constants whose values are beside the graph: the key in `FrozenGraph.held`."""
+"""Attribute of constants whose values are beside the graph: the key in `FrozenGraph.held`.
+
+What the GraphDef has as their values is nothing, or zeros.
+"""
 
 
 def large_ones(sizes: Mapping[_Key, int]) -> frozenset[_Key]:
@@ -150,7 +153,7 @@ def _is_plain(node: Any) -> bool:
 
 
 def hollow(graph: FrozenGraph, *, external: bool = False) -> Hollow:
-    """The graph with its large weights as inputs; unchanged where they add up to little.
+    """The graph with its large, or many, weights as inputs; unchanged where they are neither.
 
     Args:
         graph: a frozen graph; it is not changed.
