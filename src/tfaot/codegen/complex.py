@@ -134,10 +134,13 @@ class DoubleComplex:
         real = v.div(v.fma(x[0], y[0], v.mul(x[1], y[1])), size)
         imaginary = v.div(v.fma(x[1], y[0], v.neg(v.mul(x[0], y[1]))), size)
         if self.wide_range:
-            # The larger factor first: what is between must not be rounded to a denormal.
-            first, last = v.max(top.up, bottom.down), v.min(top.up, bottom.down)
-            real = v.mul(v.mul(real, first), last)
-            imaginary = v.mul(v.mul(imaginary, first), last)
+            # Half of the exponent at a time: what is between neither overflows nor vanishes.
+            exponent = v.sub(top.exponent, bottom.exponent)
+            first = v.ir.ashr(exponent, v.const(exponent, 1))
+            for half in (first, v.sub(exponent, first)):
+                field = v.ir.shl(v.add(half, v.const(half, 1023)), v.const(half, 52))
+                factor = v.bits_float(field)
+                real, imaginary = v.mul(real, factor), v.mul(imaginary, factor)
         by_zero = v.and_(v.eq(b[0], zero), v.eq(b[1], zero))
         size = v.abs(b[0])
         finite = v.and_(v.is_finite(a[0]), v.is_finite(a[1]))
