@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from tfaot.errors import ArtifactError
-from tfaot.pieces import Contents, buffers_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tfaot.pieces import Contents
 
 MAGIC = b"TFAOTWTS"
 VERSION = 1
@@ -119,6 +120,8 @@ def weights_file(blob: Contents, structure: bytes, source: str = "") -> bytearra
         structure: the hash of that code, 32 bytes.
         source: SHA-256 in hex of the model that the weights came from, empty where unknown.
     """
+    from tfaot.pieces import buffers_of  # not at the top: who only reads weights has no need of it
+
     data = bytearray(file_bytes(len(blob)))
     origin = bytes.fromhex(source) if len(source) == 64 else bytes(32)
     _HEADER.pack_into(data, 0, MAGIC, VERSION, BLOB_OFFSET, structure, len(blob), 0, origin)
