@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from tfaot.interpreter import context, dot
 from tfaot.interpreter.evaluate import evaluate
+from tfaot.ir.dtypes import DType
+from tfaot.ir.shapes import BatchDim
+from tfaot.testing.build import ModuleBuilder
 from tfaot.verification.rounding import rounding_spread
 
 
@@ -104,3 +108,21 @@ def test_a_threshold_flips(hlo):
     """
     moved, _ = spread(hlo(body), np.array([[1.0], [2.0], [0.5]], np.float32))
     np.testing.assert_array_equal(moved[:, 0], [1.0, 0.0, 0.0])
+
+
+def test_products_with_large_constants_move_as_with_others(monkeypatch):
+    """Their magnitudes, too, are taken part by part."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((5, 40), (40, 9)))
+    w[:20] = -w[20:]
+    x[:, :20] = x[:, 20:]  # sums that cancel
+    b = ModuleBuilder("large")
+    module = b.module(b.matmul(b.parameter(DType.F32, (BatchDim(1), 40)), b.constant(w)))
+    expected, exact = spread(module, x)
+    assert np.all(expected > 1e3 * np.abs(exact) * 2.0**-23)
+
+    monkeypatch.setattr(context, "LARGE_CONSTANT", 1)
+    monkeypatch.setattr(dot, "BLOCK", 64)
+    moved, _ = spread(module, x)
+
+    np.testing.assert_allclose(moved, expected, rtol=1e-6)

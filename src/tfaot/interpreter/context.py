@@ -132,6 +132,10 @@ class Context:
         """A value of `dtype` in its computing type."""
         return value.astype(self.compute(dtype), copy=False)
 
+    def widen_part(self, part: Array, dtype: np.dtype[Any]) -> Array:
+        """A part of a large constant in its computing type."""
+        return part.astype(dtype)
+
     def narrow(self, value: Array, dtype: DType) -> Array:
         """A computed value rounded (integers: wrapped) to the type that holds `dtype`."""
         value = np.asarray(value)

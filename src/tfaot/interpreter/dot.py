@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from tfaot.interpreter.conversion import convert
 from tfaot.ir.attributes import Dot
 from tfaot.ir.module import Instruction
 from tfaot.mapped import let_go
+
+Widen = Callable[[Array, "np.dtype[Any]"], Array]
 
 
 @rule("dot")
@@ -31,7 +34,13 @@ def _dot(node: Instruction, operands: Sequence[Array], ctx: Context) -> Array:
         sides.append(wide.astype(accumulate, copy=False))
     lhs, rhs = sides
     result = contract(
-        lhs, rhs, attrs.lhs_contracting, attrs.rhs_contracting, attrs.lhs_batch, attrs.rhs_batch
+        lhs,
+        rhs,
+        attrs.lhs_contracting,
+        attrs.rhs_contracting,
+        attrs.lhs_batch,
+        attrs.rhs_batch,
+        ctx.widen_part,
     )
     for value, side in zip(operands, sides, strict=True):
         if side is value and value.dtype != accumulate:
@@ -46,6 +55,7 @@ def contract(
     rhs_contracting: Sequence[int],
     lhs_batch: Sequence[int] = (),
     rhs_batch: Sequence[int] = (),
+    widen: Widen = np.ndarray.astype,
 ) -> Array:
     """The dot product in the operands' (wider) type; dimensions: batch, lhs free, rhs free."""
     lhs_free = [d for d in range(lhs.ndim) if d not in (*lhs_contracting, *lhs_batch)]
@@ -59,17 +69,18 @@ def contract(
     product = _multiply(
         left.reshape(*batch, math.prod(rows), depth),
         right.reshape(*batch, depth, math.prod(columns)),
+        widen,
     )
     return np.reshape(product, (*batch, *rows, *columns))
 
 
-def _multiply(left: Array, right: Array) -> Array:
+def _multiply(left: Array, right: Array, widen: Widen) -> Array:
     """Matrix products [..., M, K] by [..., K, N]; a narrower side is widened block by block."""
     dtype = np.promote_types(left.dtype, right.dtype)
     if left.dtype == right.dtype:
         return np.asarray(np.matmul(left, right))
     if left.dtype != dtype:
-        swapped = _multiply(right.swapaxes(-1, -2), left.swapaxes(-1, -2))
+        swapped = _multiply(right.swapaxes(-1, -2), left.swapaxes(-1, -2), widen)
         return np.swapaxes(swapped, -1, -2)
     depth, columns = right.shape[-2:]
     result: Array = np.zeros((*left.shape[:-1], columns), dtype)
@@ -78,12 +89,12 @@ def _multiply(left: Array, right: Array) -> Array:
         step = max(1, BLOCK * depth // max(1, right.size))
         for start in range(0, depth, step):
             part = slice(start, start + step)
-            result += np.matmul(left[..., part], right[..., part, :].astype(dtype))
+            result += np.matmul(left[..., part], widen(right[..., part, :], dtype))
     else:
         step = max(1, BLOCK * columns // max(1, right.size))
         for start in range(0, columns, step):
             part = slice(start, start + step)
-            result[..., part] = np.matmul(left, right[..., part].astype(dtype))
+            result[..., part] = np.matmul(left, widen(right[..., part], dtype))
     return result
 
 

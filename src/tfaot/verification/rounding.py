@@ -46,6 +46,7 @@ class _RoundingContext(Context):
     def __init__(self, batch: int | None, seed: int) -> None:
         super().__init__(batch, float64=True)
         self._random = np.random.Generator(np.random.PCG64([seed, 11]))
+        self._of_magnitudes = False
 
     def apply(self, instruction: Instruction, operands: Sequence[Value]) -> Value:
         """The value of one instruction, off by a rounding."""
@@ -62,11 +63,23 @@ class _RoundingContext(Context):
             return self._off(result, np.abs(result), 2.0 ** (1 - bits))
         if opcode in _SUMS and len(operands) == 2:
             arrays = [cast(Array, o) for o in operands]
-            terms = super().apply(instruction, [np.abs(array) for array in arrays])
+            terms = super().apply(instruction, self._magnitudes(instruction, arrays))
+            self._of_magnitudes = False
             growth = _growth(instruction, [array.shape for array in arrays])
             magnitude = np.maximum(np.abs(cast(Array, terms)), growth * np.abs(result))
             return self._off(result, magnitude, 2.0**-bits)
         return result
+
+    def _magnitudes(self, instruction: Instruction, arrays: Sequence[Array]) -> list[Array]:
+        """The operands' magnitudes; those of a large constant are taken as it is widened."""
+        self._of_magnitudes = True
+        held = [self.storage(o.array.dtype) for o in instruction.operands]
+        return [a if a.dtype != t else np.abs(a) for a, t in zip(arrays, held, strict=True)]
+
+    def widen_part(self, part: Array, dtype: np.dtype[Any]) -> Array:
+        """A part of a large constant, or its magnitudes, in float64."""
+        wide = super().widen_part(part, dtype)
+        return np.abs(wide, out=wide) if self._of_magnitudes else wide
 
     def _off(self, value: Array, magnitude: Array, unit: float) -> Array:
         noise = self._random.uniform(-unit, unit, value.shape)
