@@ -6,6 +6,7 @@ Pages that are not needed for now can be let go; they come back from the file wh
 from __future__ import annotations
 
 import mmap
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfaot.errors import UsageError
+
+MAPPED = 1 << 20
+"""Bytes of an array from which it is mapped."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +46,17 @@ def write_array(path: Path, array: NDArray[Any]) -> ArrayFile:
 
 
 def map_array(path: Path, described: ArrayFile) -> NDArray[Any]:
-    """The array in a file, read-only; the file is deleted, its space is freed with the array."""
-    if 0 in described.shape:
-        array: NDArray[Any] = np.zeros(described.shape, described.dtype)
-    else:
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        array = np.frombuffer(mapped, described.dtype).reshape(described.shape)
+    """The array in a file, read-only; the file is deleted, its space is freed with the array.
+
+    Small ones are read: each that is mapped keeps a file open, of which a process may have few.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        data = (
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size >= MAPPED else file.read()
+        )
     path.unlink()
-    return array
+    return np.frombuffer(data, described.dtype).reshape(described.shape)
 
 
 def raw_bytes(array: NDArray[Any]) -> bytes | memoryview:

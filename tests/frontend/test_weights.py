@@ -1,10 +1,12 @@
 """Large weights as arguments of the graph: the HLO with them put back is the model's."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tfaot import mapped
 from tfaot.frontend import model as model_module
 from tfaot.frontend import weights
 from tfaot.frontend.exported import export
@@ -200,7 +202,46 @@ def test_large_constants_of_graphs_and_exported_objects_stay_beside_them(
     check_against_tensorflow(kept_apart(path, 2), (16,))
 
 
-def test_weights_reach_this_process_in_files_that_take_no_memory(keras, tmp_path, session):
+@pytest.fixture
+def two_models(keras, tmp_path, session):
+    """Of one session, with weights that reach this process in files."""
+    loaded = []
+    for n in range(2):
+        recurrent(keras).save(tmp_path / f"model{n}.keras")
+        source = ModelSource(tmp_path / f"model{n}.keras", external_weights=True)
+        loaded.append(session.load(source))
+    return loaded
+
+
+def test_threads_that_share_a_session_get_their_own_weights(two_models):
+    expected = [[array.copy() for array in weights_of(model)] for model in two_models]
+    for _ in range(5):
+        for model in two_models:
+            model._weights = None
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(weights_of, two_models))
+        for ours, theirs in zip(found, expected, strict=True):
+            for a, b in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def weights_of(model):
+    model.module(31)
+    return model._weights
+
+
+def test_small_weights_keep_no_files_open(two_models):
+    """Of a thousand layers there are thousands, and many systems allow 1024 files."""
+    two_models[0].lower(31)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert len(weights_of(two_models[0])) == 5
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_weights_reach_this_process_in_files_that_take_no_memory(
+    keras, tmp_path, session, monkeypatch
+):
+    monkeypatch.setattr(mapped, "MAPPED", 1)
     path = tmp_path / "model.keras"
     recurrent(keras).save(path)
     loaded = session.load(ModelSource(path, external_weights=True))

@@ -187,8 +187,9 @@ class TensorFlowSession:
             UsageError: the disk of temporary files is full.
         """
         path = Path(self._scratch.name) / "weight"
-        described = self.call("weight", model=model, number=number, path=str(path))
-        return map_array(path, described)
+        with self._lock:  # until the file is ours, it has the name that the next one gets
+            described = self.call("weight", model=model, number=number, path=str(path))
+            return map_array(path, described)
 
     def resident_bytes(self) -> int:
         """Resident memory of the worker process, in bytes."""
