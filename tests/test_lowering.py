@@ -22,11 +22,11 @@ def session():
 def lowered(session):
     tf = pytest.importorskip("tensorflow")
 
-    def run(call, batch_sizes=()):
+    def run(call, batch_sizes=(), **options):
         spec = tf.TensorSpec([None, 4], tf.float32, name="x")
         function = tf.function(call, input_signature=[spec])
         with open_model(function, session=session) as loaded:
-            return lower(loaded, batch_sizes, lambda stage, detail: None)
+            return lower(loaded, batch_sizes, lambda stage, detail: None, **options)
 
     return run
 
@@ -61,3 +61,12 @@ def test_without_a_symbolic_form_batch_sizes_are_asked_for(lowered):
     assert found.batches == (1, 6)
     assert found.reason is not None
     assert [m.entry.root.array.dims for m in found.modules] == [(1, 4), (6, 4)]
+
+
+def test_static_sizes_keep_the_form_that_other_sizes_are_verified_with(lowered):
+    found = lowered(lambda x: 2 * x + 1, (2, 4), static=True)
+
+    assert found.batches == (2, 4)
+    x = np.ones((7, 4), np.float32)
+    (value,) = evaluate(specialise(found.symbolic, 7), [x])
+    np.testing.assert_array_equal(value, np.full((7, 4), 3, np.float32))

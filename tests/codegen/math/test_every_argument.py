@@ -48,7 +48,6 @@ CPUS = [cpu for cpu in reversed(X86) if host_runs(cpu)]
 FEW_CPUS = [cpu for cpu in dict.fromkeys((best_cpu(), V2)) if host_runs(cpu)]
 NAMES = sorted(MATH)
 UNARY = [n for n in NAMES if MATH[n].arity == 1]
-BINARY = [n for n in NAMES if MATH[n].arity == 2]
 VARIANTS = {
     "exp_nonpositive": (exp_nonpositive, "exponential"),
     "expm1_nonpositive": (expm1_nonpositive, "exponential-minus-one"),
@@ -85,16 +84,8 @@ def kernel(
 
 @pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize("name", UNARY)
-def test_every_float32(name: str) -> None:
-    for cpu, found in sweep_function(MATH[name], CPUS).items():
-        check(name, cpu, found)
-
-
-@pytest.mark.slow
-@needs_compiler
-@pytest.mark.parametrize("name", BINARY)
-def test_many_pairs_of_float32(name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_float32_or_many_pairs(name: str) -> None:
     for cpu, found in sweep_function(MATH[name], CPUS).items():
         check(name, cpu, found)
 
